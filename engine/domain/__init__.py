@@ -1,0 +1,1 @@
+"""The words of the product as plain values: scans, label maps, labels, cases (NumPy only)."""

@@ -1,0 +1,54 @@
+"""What a saved mask is made of, for the manifest beside it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+RESEARCH_USE = "Research use only. Not a medical device."
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """Which model wrote, and how."""
+
+    name: str
+    sha256: str
+    target: str
+    seed: int
+    threshold: float
+    samples: int = 1
+    device: str = ""
+    precision: str = ""
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Provenance of one exported mask; holds no patient data and no folder names.
+
+    Attributes:
+        application: name and version of the program.
+        source: file name of the scan, without its folder.
+        source_sha256: hash of the scan's stored values.
+        labels: id -> name.
+        voxels: label id -> {"total", "hand", "model"}.
+        removed_by_hand: voxels that a person set back to background.
+        model: who proposed, or None for a mask drawn by hand.
+        review: state of the case.
+    """
+
+    application: str
+    source: str
+    source_sha256: str
+    labels: dict[int, str]
+    voxels: dict[int, dict[str, int]]
+    removed_by_hand: int = 0
+    model: ModelUse | None = None
+    review: str = "new"
+    warnings: tuple[str, ...] = ()
+    notice: str = field(default=RESEARCH_USE)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for `json.dumps`."""
+        return {"format": "sdseg-manifest", "version": 1, **asdict(self)}

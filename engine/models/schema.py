@@ -1,0 +1,151 @@
+"""The fields of `model.json`; see docs/adr/0005-model-folder.md.
+
+A model folder holds one sub-folder a part (`autoencoder/`, `unet/`, `vision_encoder/`, each with
+config.json and diffusion_pytorch_model.safetensors), `model.json` and `CARD.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PARTS = ("autoencoder", "unet", "vision_encoder")
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+MODEL_JSON = "model.json"
+CARD = "CARD.md"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TargetEntry(_Frozen):
+    """A target: a name and the class ids that make it up."""
+
+    name: str
+    class_ids: tuple[int, ...]
+
+
+class Preprocessing(_Frozen):
+    """From a slice to what the network sees: 3 channels, `size` x `size`, [-1, 1].
+
+    Attributes:
+        size: side of the network's picture in pixels; a multiple of 32.
+        channels: "rgb" (grey is repeated), "grey" (colour is turned grey, then repeated), or
+            "neighbours" (the slices before, at and behind, as the three channels).
+        fit: "squeeze" to the square, or "pad" to a square in the picture's own proportions.
+        intensity: how real values become [-1, 1]: "full" (0..255 or the dtype's whole range),
+            "percentile" (1 % to 99 % of the region's values), or "window" (level, width).
+        window: (level, width) for "window".
+        field_mm: side of the square, in mm, that fills the network's picture; None for pictures
+            without calibration. Larger regions are covered by their whole extent instead.
+    """
+
+    size: int = Field(ge=32, multiple_of=32)
+    channels: Literal["rgb", "grey", "neighbours"] = "rgb"
+    fit: Literal["squeeze", "pad"] = "squeeze"
+    intensity: Literal["full", "percentile", "window"] = "full"
+    window: tuple[float, float] | None = None
+    field_mm: float | None = None
+
+
+class Schedule(_Frozen):
+    """The noise schedule, `scaled_linear` of Stable Diffusion."""
+
+    train_timesteps: int = 1000
+    beta_start: float = 0.0015
+    beta_end: float = 0.0155
+
+
+class FitStatistic(_Frozen):
+    """Tells pictures like the training ones from others, by pooled trunk features.
+
+    The distance of a feature vector x is the Mahalanobis distance in the sub-space of the training
+    features: ``sqrt(sum(((x - mean) @ basis / scale)**2) + residual**2 / residual_scale**2)``.
+    The arrays are in `fit.safetensors` (mean, basis, scale, residual_scale).
+
+    Attributes:
+        threshold: a larger distance means that the model does not fit.
+        modalities: `Volume.modality` values the model was made for ("picture" for plain ones).
+        colour: True for colour pictures, False for grey ones, None for both.
+    """
+
+    threshold: float
+    modalities: tuple[str, ...]
+    colour: bool | None = None
+
+
+class Lineage(_Frozen):
+    """Where the weights come from."""
+
+    parent_sha256: str | None = None
+    initial_weights: tuple[str, ...] = ()
+    data: str = ""
+    train_cases: int = 0
+    command: str = ""
+    steps: int = 0
+    cpu_minutes: float = 0.0
+    recipe: str = ""
+
+
+class ModelInfo(_Frozen):
+    """All of `model.json`.
+
+    Attributes:
+        format_version: of this file.
+        name: identifier, also the folder's usual name.
+        title: what a person reads in the list of models.
+        preset: "paper" or "compact".
+        kind: kind of picture in words ("chest radiograph").
+        classes: class id -> name, without background.
+        targets: what can be asked for.
+        class_coding: "binary" (three equal channels), "embed" or "channels".
+        preprocessing: from a slice to the network's picture.
+        plane: "scan" (the scan's own), "axial", "coronal" or "sagittal".
+        roi: "none", or "box" where a region of interest is expected on volumes much larger than
+            the training field.
+        schedule: the noise schedule.
+        trained_timesteps: "last" (T-1 only), "mixed" (half of the steps T-1, the rest uniform)
+            or "uniform".
+        prediction_type: of the U-Net; "sample" is the clean latent.
+        vision_encoder: "published" or "trunk".
+        decoder: "full", or "mask" where a distilled mask decoder is the default.
+        scale_factor: latents are multiplied by it.
+        precision: of the stored weights.
+        default_batch: slices a batch, part of what equal bytes depend on.
+        softmax_temperature: for class maps of several classes.
+        fit: how to tell whether a picture suits the model; None if it was not measured.
+        hashes: relative file name -> SHA-256 of every other file that decides the answer.
+        lineage: where the weights come from.
+        scores: figures of the card, name -> value.
+        departures: how the model differs from the paper, one sentence each.
+        licence: of the weights.
+    """
+
+    format_version: Literal[1] = 1
+    name: str
+    title: str
+    preset: Literal["paper", "compact"]
+    kind: str = ""
+    classes: dict[int, str]
+    targets: tuple[TargetEntry, ...]
+    class_coding: Literal["binary", "embed", "channels"] = "binary"
+    preprocessing: Preprocessing
+    plane: Literal["scan", "axial", "coronal", "sagittal"] = "scan"
+    roi: Literal["none", "box"] = "none"
+    schedule: Schedule = Schedule()
+    trained_timesteps: Literal["last", "mixed", "uniform"] = "uniform"
+    prediction_type: Literal["epsilon", "sample", "v_prediction"] = "epsilon"
+    vision_encoder: Literal["published", "trunk"] = "published"
+    decoder: Literal["full", "mask"] = "full"
+    scale_factor: float = Field(gt=0)
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    default_batch: int = Field(default=1, ge=1)
+    softmax_temperature: float | None = None
+    fit: FitStatistic | None = None
+    hashes: dict[str, str] = {}
+    lineage: Lineage = Lineage()
+    scores: dict[str, Any] = {}
+    departures: tuple[str, ...] = ()
+    licence: str = ""
