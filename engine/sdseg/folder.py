@@ -1,0 +1,188 @@
+"""Model folders on disk: one diffusers-style sub-folder a part, model.json, card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from engine.errors import UserError
+from engine.models.schema import CARD, MODEL_JSON, PARTS, WEIGHTS, ModelInfo
+from engine.sdseg.config import (
+    AutoencoderConfig,
+    SDSegConfig,
+    UNetConfig,
+    VisionEncoderConfig,
+)
+from engine.sdseg.network import SDSegNetwork, SDSegUNet
+from engine.sdseg.vision import PublishedVisionEncoder, TrunkVisionEncoder
+from engine.sdseg.weights import BROKEN, load_into, read_tensors
+
+FIT_FILE = "fit.safetensors"
+STORED_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+MAX_CONFIG_BYTES = 1_000_000
+MAX_WIDTH = 8192
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_model(
+    folder: Path,
+    network: SDSegNetwork,
+    info: ModelInfo,
+    card: str,
+    fit: dict[str, Tensor] | None = None,
+) -> ModelInfo:
+    """Writes a model folder: all of it or nothing.
+
+    Args:
+        folder: must not exist yet; a model is never changed after it is written.
+        network: its parts are stored in `info.precision`.
+        info: `hashes` is filled in here.
+        card: text of CARD.md.
+        fit: arrays of the fit statistic, or None.
+
+    Returns:
+        `info` as it was written.
+
+    Raises:
+        UserError: the folder exists, or can't be written.
+    """
+    if folder.exists():
+        raise UserError(f"{folder.name} exists already.", hint="Choose another output folder.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"{folder.name} can't be written: {error.strerror}.") from error
+    try:
+        written = _write_parts(draft, network, info, fit)
+        (draft / CARD).write_text(card, encoding="utf-8")
+        draft.chmod(0o755)
+        os.replace(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return written
+
+
+def _write_parts(
+    draft: Path, network: SDSegNetwork, info: ModelInfo, fit: dict[str, Tensor] | None
+) -> ModelInfo:
+    dtype = STORED_TYPES[info.precision]
+    for name in PARTS:
+        module: Any = getattr(network, name)
+        part = draft / name
+        part.mkdir()
+        module.save_config(part)
+        save_file(_stored(module, dtype), part / WEIGHTS)
+    if fit is not None:
+        save_file({k: v.contiguous() for k, v in fit.items()}, draft / FIT_FILE)
+    files = sorted(p for p in draft.rglob("*") if p.is_file())
+    hashes = {p.relative_to(draft).as_posix(): file_sha256(p) for p in files}
+    info = info.model_copy(update={"hashes": hashes, "scale_factor": network.scale_factor})
+    (draft / MODEL_JSON).write_text(info.model_dump_json(indent=1), encoding="utf-8")
+    return info
+
+
+def _stored(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {
+        name: (t.detach().to("cpu", dtype) if t.is_floating_point() else t.cpu()).contiguous()
+        for name, t in module.state_dict().items()
+    }
+
+
+def read_info(folder: Path) -> ModelInfo:
+    """model.json, checked.
+
+    Raises:
+        UserError: it is missing or wrong.
+    """
+    file = folder / MODEL_JSON
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise UserError(f"{folder.name}: {MODEL_JSON} is too large.", hint=BROKEN)
+        return ModelInfo.model_validate_json(file.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{folder.name} is not a model: {MODEL_JSON} is missing.") from error
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{folder.name}: {MODEL_JSON} can't be read.", hint=BROKEN) from error
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[SDSegNetwork, ModelInfo]:
+    """Builds the network of a model folder and fills it; every file's hash is checked.
+
+    Returns:
+        The network in evaluation mode, fp32, and its model.json.
+
+    Raises:
+        UserError: something is missing, changed or does not fit; nothing is left behind.
+    """
+    info = read_info(folder)
+    _check_hashes(folder, info)
+    with torch.device("meta"):
+        parts = {name: _build_part(folder / name, name, info) for name in PARTS}
+    for name, module in parts.items():
+        load_into(module, folder / name / WEIGHTS)
+    config = SDSegConfig(
+        AutoencoderConfig(),
+        UNetConfig(),
+        VisionEncoderConfig(info.vision_encoder),
+        info.schedule,
+        info.prediction_type,
+        info.preprocessing.size,
+    )
+    network = SDSegNetwork(
+        config, parts["autoencoder"], parts["unet"], parts["vision_encoder"], info.scale_factor
+    )
+    network.requires_grad_(False)
+    return network.to(device).eval(), info
+
+
+def load_fit(folder: Path) -> dict[str, Tensor] | None:
+    """The arrays of the fit statistic, or None if the model has none."""
+    file = folder / FIT_FILE
+    return read_tensors(file) if file.exists() else None
+
+
+def _check_hashes(folder: Path, info: ModelInfo) -> None:
+    needed = [f"{part}/{name}" for part in PARTS for name in ("config.json", WEIGHTS)]
+    for name in sorted({*needed, *info.hashes}):
+        file = folder / name
+        if ".." in Path(name).parts or not file.is_file():
+            raise UserError(f"The model {folder.name} lacks {name}.", hint=BROKEN)
+        if info.hashes.get(name) != file_sha256(file):
+            raise UserError(f"{folder.name}/{name} is not the file it was saved as.", hint=BROKEN)
+
+
+def _build_part(folder: Path, name: str, info: ModelInfo) -> Any:
+    """The empty module that a sub-folder's config.json describes, on the current device."""
+    vision = TrunkVisionEncoder if info.vision_encoder == "trunk" else PublishedVisionEncoder
+    classes: dict[str, Any] = {
+        "autoencoder": AutoencoderKL,
+        "unet": SDSegUNet,
+        "vision_encoder": vision,
+    }
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        widths = config.get("block_out_channels") or [0]
+        if max(widths) > MAX_WIDTH or len(widths) > 8:
+            raise ValueError("unreasonable widths")
+        return classes[name].from_config(config)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{name}/config.json does not describe a model.", hint=BROKEN) from error

@@ -1,0 +1,184 @@
+"""The SDSeg network: autoencoder of masks, vision encoder, denoising U-Net.
+
+Source: "Stable Diffusion Segmentation for Biomedical Images with Single-step Reverse Process"
+(MICCAI 2024) and the authors' code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d import UNet2DModel
+from torch import Tensor, nn
+
+from engine.sdseg.config import (
+    LATENT_CHANNELS,
+    AutoencoderConfig,
+    SDSegConfig,
+    UNetConfig,
+    VisionEncoderConfig,
+)
+from engine.sdseg.diffusion import NoiseSchedule
+from engine.sdseg.vision import PublishedVisionEncoder, TrunkVisionEncoder, VisionEncoder
+
+
+class SDSegUNet(UNet2DModel):
+    """A UNet2DModel with the same number of attention heads at every level.
+
+    The configuration of UNet2DModel fixes the width of a head instead, which cannot say "8 heads"
+    for levels of several widths; so every attention is set after construction, also when the
+    model is built from its stored configuration.
+    """
+
+    def __init__(self, *args: Any, heads: int = 8, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_to_config(heads=heads)  # so that config.json carries it
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.heads = heads
+                module.scale = (module.inner_dim // heads) ** -0.5
+
+    @classmethod
+    def from_config(cls, config: Any = None, **kwargs: Any) -> SDSegUNet:
+        """Builds it from its stored configuration; diffusers alone would drop the heads."""
+        del kwargs  # diffusers passes loading options here, none of which concern the shape
+        return cls(**{k: v for k, v in dict(config).items() if not k.startswith("_")})
+
+
+def build_autoencoder(config: AutoencoderConfig, size: int) -> AutoencoderKL:
+    """The KL autoencoder (f = 8)."""
+    levels = len(config.block_out_channels)
+    return AutoencoderKL(
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=config.norm_num_groups,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        sample_size=size,
+        scaling_factor=1.0,
+        force_upcast=False,
+    )
+
+
+def build_unet(config: UNetConfig, condition_channels: int, latent_size: int) -> SDSegUNet:
+    """The U-Net: noisy mask latent ++ condition latent in, 4 channels out."""
+    *inner, last = config.attention
+    down = [("AttnDownBlock2D" if a else "DownBlock2D") for a in (*inner, last)]
+    up = [("AttnUpBlock2D" if a else "UpBlock2D") for a in (last, *reversed(inner))]
+    if config.resnet_sampling:
+        up = [
+            x.replace("UpBlock2D", "ResnetUpsampleBlock2D") if x == "UpBlock2D" else x for x in up
+        ]
+    sampling = "resnet" if config.resnet_sampling else "conv"
+    return SDSegUNet(
+        sample_size=latent_size,
+        in_channels=LATENT_CHANNELS + condition_channels,
+        out_channels=LATENT_CHANNELS,
+        freq_shift=0,
+        flip_sin_to_cos=True,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        downsample_type=sampling,
+        upsample_type=sampling,
+        dropout=config.dropout,
+        attention_head_dim=config.block_out_channels[0] // config.heads,
+        norm_num_groups=config.norm_num_groups,
+        attn_norm_num_groups=config.norm_num_groups,
+        norm_eps=1e-5,
+        resnet_time_scale_shift="scale_shift" if config.resnet_sampling else "default",
+        add_attention=any(config.attention),
+        heads=config.heads,
+    )
+
+
+def build_vision_encoder(
+    config: VisionEncoderConfig, autoencoder: AutoencoderConfig
+) -> VisionEncoder:
+    """The vision encoder of the wanted kind."""
+    if config.kind == "trunk":
+        return TrunkVisionEncoder(config.condition_channels, config.pyramid_channels)
+    return PublishedVisionEncoder(
+        block_out_channels=autoencoder.block_out_channels,
+        layers_per_block=autoencoder.layers_per_block,
+        norm_num_groups=autoencoder.norm_num_groups,
+        condition_channels=config.condition_channels,
+        dropout=config.dropout,
+    )
+
+
+class SDSegNetwork(nn.Module):
+    """All three parts and the maths between them.
+
+    Attributes:
+        scale_factor: mask latents are multiplied by it (1 / std of the first training batch's).
+    """
+
+    def __init__(
+        self,
+        config: SDSegConfig,
+        autoencoder: AutoencoderKL,
+        unet: SDSegUNet,
+        vision_encoder: VisionEncoder,
+        scale_factor: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.prediction_type = config.prediction_type
+        self.schedule = NoiseSchedule(config.schedule)
+        self.autoencoder = autoencoder
+        self.unet = unet
+        self.vision_encoder = vision_encoder
+        self.scale_factor = scale_factor
+
+    @classmethod
+    def build(cls, config: SDSegConfig) -> SDSegNetwork:
+        """A network with fresh weights; the autoencoder is frozen."""
+        condition = config.vision_encoder.condition_channels
+        network = cls(
+            config,
+            build_autoencoder(config.autoencoder, config.size),
+            build_unet(config.unet, condition, config.size // 8),
+            build_vision_encoder(config.vision_encoder, config.autoencoder),
+        )
+        network.autoencoder.requires_grad_(False)
+        return network
+
+    def encode_mask(self, mask: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Latent of a mask picture, drawn from the posterior and scaled.
+
+        Args:
+            mask: [B, 3, H, W] in {-1, 1}.
+            generator: source of the posterior's noise.
+
+        Returns:
+            [B, 4, H/8, W/8].
+        """
+        posterior = self.autoencoder.encode(mask).latent_dist  # type: ignore[union-attr]
+        return posterior.sample(generator) * self.scale_factor
+
+    def condition(self, picture: Tensor) -> Tensor:
+        """Condition latent: deterministic, not scaled; [B, 3, H, W] in [-1, 1] to [B, C, H/8, W/8]."""
+        return self.vision_encoder(picture)
+
+    def predict(self, z_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        """The U-Net's raw output for noisy latents [B, 4, h, w] at timesteps [B]."""
+        return self.unet(torch.cat([z_t, condition], dim=1), timestep).sample
+
+    def estimate_z0(self, noise: Tensor, condition: Tensor) -> Tensor:
+        """The single reverse step: pure noise at T-1 to the latent estimate (section 2.3)."""
+        timestep = torch.full((len(noise),), self.schedule.last, device=noise.device)
+        output = self.predict(noise, timestep, condition)
+        return self.schedule.latent_estimate(output, noise, timestep, self.prediction_type)
+
+    def decode_picture(self, z0: Tensor) -> Tensor:
+        """The decoded mask picture, [B, 3, H, W], about -1 outside and 1 inside."""
+        return self.autoencoder.decode(z0 / self.scale_factor).sample  # type: ignore[union-attr]
+
+    def decode(self, z0: Tensor) -> Tensor:
+        """Foreground probability [B, H, W] in 0..1: the decoded picture, clamped, channel mean."""
+        return ((self.decode_picture(z0) + 1.0) / 2.0).clamp(0.0, 1.0).mean(dim=1)

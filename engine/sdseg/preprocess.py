@@ -1,0 +1,192 @@
+"""From a slice of a scan to the network's picture, and the answer back onto the scan's own grid.
+
+Training, inference and the fit check all go through here, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.domain.box import Box, full_box
+from engine.domain.volume import PLANE_AXIS, Volume
+from engine.models.schema import ModelInfo, Preprocessing
+
+Region = tuple[slice, slice]
+SAMPLES_FOR_PERCENTILES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a region lies inside the network's square picture.
+
+    Attributes:
+        native: (rows, columns) of the region on the scan's grid.
+        inner: (rows, columns) it takes inside the square.
+        offset: (top, left) of that part.
+        size: side of the square.
+    """
+
+    native: tuple[int, int]
+    inner: tuple[int, int]
+    offset: tuple[int, int]
+    size: int
+
+
+def slicing_axis(info: ModelInfo, scan: Volume) -> int:
+    """The axis that a model wants to slice a scan along."""
+    return scan.plane if info.plane == "scan" else PLANE_AXIS[info.plane]
+
+
+def spacing_in_slice(scan: Volume, axis: int) -> tuple[float, float]:
+    """(row, column) distance in mm within slices along `axis`."""
+    rows, columns = (s for a, s in enumerate(scan.grid.spacing) if a != axis)
+    return rows, columns
+
+
+def place(
+    native: tuple[int, int], spacing: tuple[float, float] | None, rules: Preprocessing
+) -> Placement:
+    """Decides where a region goes in the square.
+
+    A model with a training field (`field_mm`) keeps true size: a region smaller than the field is
+    surrounded by the lowest value; a larger one is shrunk to fit.
+
+    Args:
+        native: (rows, columns) of the region.
+        spacing: (row, column) distance in mm, or None if it is not known.
+        rules: the model's preprocessing.
+    """
+    size = rules.size
+    if rules.fit == "squeeze":
+        return Placement(native, (size, size), (0, 0), size)
+    row_mm, column_mm = spacing or (1.0, 1.0)
+    extent = (native[0] * row_mm, native[1] * column_mm)
+    field = max(*extent, rules.field_mm or 0.0)
+    inner = tuple(min(max(round(length / field * size), 1), size) for length in extent)
+    offset = ((size - inner[0]) // 2, (size - inner[1]) // 2)
+    return Placement(native, (inner[0], inner[1]), offset, size)
+
+
+def intensity_range(
+    scan: Volume, rules: Preprocessing, box: Box | None, window: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """The real values that become -1 and 1, the same for every slice of a request.
+
+    Args:
+        scan: the scan; only loaded slices are looked at.
+        rules: the model's preprocessing.
+        box: region of interest, or None.
+        window: (level, width) that a person chose instead of the model's rule.
+    """
+    chosen = window or (rules.window if rules.intensity == "window" else None)
+    if chosen is not None:
+        level, width = chosen
+        return level - width / 2, level + width / 2
+    if rules.intensity == "full" and scan.array.dtype == np.uint8:
+        return 0.0, 255.0
+    part = scan.array[(box or full_box(scan.grid.shape)).slices]
+    step = max(1, round((part.size / SAMPLES_FOR_PERCENTILES) ** (1 / 3)))
+    values = part[::step, ::step, ::step]
+    if not scan.loaded.all():
+        kept = [n for n in range(part.shape[scan.plane]) if scan.loaded[n]]
+        values = part.take(kept, axis=scan.plane)
+    if scan.padding is not None and not scan.is_colour:
+        values = values[values != scan.padding]
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = (float(x) for x in scan.real(np.percentile(finite, (1, 99))))
+    return low, high if high > low else low + 1.0
+
+
+def _neighbours(scan: Volume, index: int, axis: int) -> list[int]:
+    """Indices of the slice before, at and behind; the ends repeat themselves."""
+    last = scan.grid.shape[axis] - 1
+    return [max(index - 1, 0), index, min(index + 1, last)]
+
+
+def _channels(scan: Volume, index: int, region: Region, axis: int, rules: Preprocessing) -> Tensor:
+    """Stored values of the region as float32 [3, rows, columns]."""
+    if rules.channels == "neighbours" and not scan.is_colour:
+        planes = [scan.slice(n, axis)[region] for n in _neighbours(scan, index, axis)]
+        return torch.from_numpy(np.stack(planes).astype(np.float32))
+    values = torch.from_numpy(scan.slice(index, axis)[region].astype(np.float32))
+    if not scan.is_colour:
+        return values.expand(3, *values.shape)
+    colour = values.permute(2, 0, 1)
+    if rules.channels == "rgb":
+        return colour
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # ITU-R BT.601 luma
+    return (colour * weights).sum(dim=0, keepdim=True).expand(3, -1, -1)
+
+
+def prepare(
+    scan: Volume,
+    index: int,
+    region: Region,
+    rules: Preprocessing,
+    values: tuple[float, float],
+    axis: int | None = None,
+) -> tuple[NDArray[np.float32], Placement]:
+    """The network's picture of one slice.
+
+    Args:
+        scan: picture or volume.
+        index: slice along `axis`.
+        region: (rows, columns) of the slice.
+        rules: the model's preprocessing.
+        values: (low, high) from `intensity_range`.
+        axis: None means the scan's own plane.
+
+    Returns:
+        float32 [3, size, size] in [-1, 1], and where the region lies in it.
+    """
+    axis = scan.plane if axis is None else axis
+    stored = _channels(scan, index, region, axis, rules)
+    low, high = values
+    real = stored * scan.slope + scan.intercept
+    scaled = ((real - low) / (high - low) * 2.0 - 1.0).clamp(-1.0, 1.0).nan_to_num(-1.0)
+    spacing = spacing_in_slice(scan, axis) if scan.grid.calibrated else None
+    placement = place((scaled.shape[1], scaled.shape[2]), spacing, rules)
+    return into_square(scaled, placement, fill=-1.0).numpy(), placement
+
+
+def into_square(values: Tensor, placement: Placement, fill: float) -> Tensor:
+    """Resamples [C, rows, columns] (antialiased) into the square [C, size, size]."""
+    inner = F.interpolate(
+        values[None], size=placement.inner, mode="bilinear", antialias=True, align_corners=False
+    )[0]
+    square = torch.full((len(values), placement.size, placement.size), fill)
+    top, left = placement.offset
+    square[:, top : top + placement.inner[0], left : left + placement.inner[1]] = inner
+    return square
+
+
+def restore(probability: NDArray[np.float32] | Tensor, placement: Placement) -> NDArray[np.float32]:
+    """A map of the square back on the region's own grid, linearly, before any threshold.
+
+    Args:
+        probability: [size, size].
+        placement: from `prepare`.
+
+    Returns:
+        float32 [rows, columns].
+    """
+    top, left = placement.offset
+    whole = torch.as_tensor(probability, dtype=torch.float32)
+    inner = whole[top : top + placement.inner[0], left : left + placement.inner[1]]
+    shrinks = placement.native[0] < placement.inner[0] or placement.native[1] < placement.inner[1]
+    back = F.interpolate(
+        inner[None, None],
+        size=placement.native,
+        mode="bilinear",
+        antialias=shrinks,
+        align_corners=False,
+    )
+    return back[0, 0].numpy()

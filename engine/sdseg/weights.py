@@ -1,0 +1,99 @@
+"""Reading safetensors without trusting them: sizes are checked before a byte is taken in."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from engine.errors import UserError
+
+MAX_HEADER_BYTES = 4 * 1024 * 1024
+MAX_TENSORS = 20_000
+FLOATS = {"F32", "F16", "BF16"}
+BROKEN = "Get the model again, or remove its folder."
+
+
+def check_header(file: Path) -> None:
+    """Refuses a file whose header is missing, too large or longer than the file.
+
+    Raises:
+        UserError: with the file's name.
+    """
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            start = stream.read(8)
+    except OSError as error:
+        raise UserError(f"{file.name} can't be read: {error.strerror}.", hint=BROKEN) from error
+    header = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    if not 2 <= header <= min(MAX_HEADER_BYTES, size - 8):
+        raise UserError(f"{file.name} is not a valid safetensors file.", hint=BROKEN)
+
+
+def read_tensors(file: Path, expected: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The tensors of a file, floats as float32.
+
+    Args:
+        file: a safetensors file.
+        expected: if given, names and shapes (and float or not) must be these exactly; tensors on
+            the meta device will do.
+
+    Raises:
+        UserError: the file is broken, does not match, or holds NaN or infinite values.
+    """
+    check_header(file)
+    try:
+        with safe_open(file, framework="pt", device="cpu") as stream:
+            names = list(stream.keys())
+            if len(names) > MAX_TENSORS:
+                raise UserError(f"{file.name} holds {len(names)} tensors.", hint=BROKEN)
+            if expected is not None:
+                found = {
+                    n: (stream.get_slice(n).get_shape(), stream.get_slice(n).get_dtype())
+                    for n in names
+                }
+                _compare(file, found, expected)
+            tensors = {name: stream.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise UserError(f"{file.name} is not a valid safetensors file.", hint=BROKEN) from error
+    return {name: _checked(file, name, tensor) for name, tensor in tensors.items()}
+
+
+def _compare(
+    file: Path, found: dict[str, tuple[list[int], str]], expected: dict[str, Tensor]
+) -> None:
+    missing = sorted(expected.keys() - found.keys())
+    extra = sorted(found.keys() - expected.keys())
+    if missing or extra:
+        which = f"{missing[0]} is missing" if missing else f"{extra[0]} is not expected"
+        raise UserError(f"{file.name} does not fit its config.json: {which}.", hint=BROKEN)
+    for name, (shape, dtype) in found.items():
+        if list(expected[name].shape) != shape:
+            wanted = list(expected[name].shape)
+            raise UserError(
+                f"{file.name}: {name} has shape {shape}, expected {wanted}.", hint=BROKEN
+            )
+        if expected[name].is_floating_point() != (dtype in FLOATS):
+            raise UserError(f"{file.name}: {name} has the type {dtype}.", hint=BROKEN)
+
+
+def _checked(file: Path, name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    tensor = tensor.to(torch.float32)
+    if not bool(torch.isfinite(tensor).all()):
+        raise UserError(f"{file.name}: {name} holds NaN or infinite values.", hint=BROKEN)
+    return tensor
+
+
+def load_into(module: nn.Module, file: Path) -> None:
+    """Fills a module that may still lie on the meta device; every tensor must match.
+
+    Raises:
+        UserError: see `read_tensors`.
+    """
+    module.load_state_dict(read_tensors(file, module.state_dict()), strict=True, assign=True)
