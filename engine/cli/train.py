@@ -1,0 +1,219 @@
+"""`train`: a model from pictures and masks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.domain.targets import Target
+from engine.errors import UserError
+
+if TYPE_CHECKING:
+    from engine.training.options import TrainOptions
+
+EPILOG = """Options can be kept in a file, one or more a line, and named with @FILE; the built-in
+models' recipes are such files: resources/recipes/*.args."""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Adds `train` to the command line."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "train",
+        help="train a model on pictures and masks",
+        description="Trains SDSeg. Without further options this is the paper's training.",
+        epilog=EPILOG,
+        fromfile_prefix_chars="@",
+    )
+    parser.convert_arg_line_to_args = _words_of_line  # type: ignore[method-assign]
+    _add_data(parser.add_argument_group("data"))
+    _add_result(parser.add_argument_group("result"))
+    _add_pictures(parser.add_argument_group("how pictures are prepared"))
+    _add_learning(parser.add_argument_group("learning (defaults: the paper's)"))
+    _add_objective(parser.add_argument_group("objective (defaults: the paper's)"))
+    _add_augmentation(parser.add_argument_group("augmentation (default: flips)"))
+    return parser
+
+
+def _words_of_line(line: str) -> list[str]:
+    import shlex
+
+    return shlex.split(line, comments=True)
+
+
+def _add_data(group: Any) -> None:
+    group.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder with images/, masks/, "
+        "train.txt, val.txt and perhaps test.txt, instead of the next five",
+    )
+    group.add_argument("--images", type=Path, metavar="DIR")
+    group.add_argument("--masks", type=Path, metavar="DIR", help="same stems as the images")
+    group.add_argument("--train", type=Path, metavar="FILE", help="stems, one a line")
+    group.add_argument("--val", type=Path, metavar="FILE")
+    group.add_argument("--test", type=Path, metavar="FILE", help="only scored, at the end")
+    group.add_argument(
+        "--target",
+        default="target=1",
+        metavar="NAME=ID[,ID]",
+        help="mask values that become foreground, for example disc=1,2",
+    )
+
+
+def _add_result(group: Any) -> None:
+    group.add_argument("--output", type=Path, required=True, metavar="DIR")
+    group.add_argument("--resume", action="store_true", help="go on with the run in OUTPUT.run")
+    group.add_argument("--name", help="of the model; default: the output folder's")
+    group.add_argument("--title", default="")
+    group.add_argument("--kind", default="", help='of picture, in words: "chest radiograph"')
+    group.add_argument("--modality", default="picture", help="comma-separated: CR,DX,picture")
+    group.add_argument("--data-name", default="", help="the data set, for the card")
+    group.add_argument("--licence", default="", help="of the weights, for the card")
+    group.add_argument("--notes", default="", help="limits a user should know, for the card")
+    group.add_argument("--recipe", default="", help="name of the recipe, for the card")
+
+
+def _add_pictures(group: Any) -> None:
+    group.add_argument("--size", type=int, default=256, metavar="PX")
+    group.add_argument("--channels", choices=["rgb", "grey", "neighbours"], default="rgb")
+    group.add_argument("--fit", choices=["squeeze", "pad"], default="squeeze")
+    group.add_argument("--intensity", choices=["full", "percentile", "window"], default="full")
+    group.add_argument("--window", type=_pair, metavar="LEVEL,WIDTH")
+    group.add_argument("--field-mm", type=float, metavar="MM", help="side of the training field")
+    group.add_argument("--plane", choices=["scan", "axial", "coronal", "sagittal"], default="scan")
+    group.add_argument("--roi", choices=["none", "box"], default="none")
+
+
+def _add_learning(group: Any) -> None:
+    group.add_argument(
+        "--preset", choices=["paper", "compact", "compact-published", "tiny"], default="paper"
+    )
+    group.add_argument("--from", dest="start", type=Path, metavar="MODEL", help="model folder")
+    group.add_argument("--prediction", choices=["epsilon", "sample", "v_prediction"])
+    group.add_argument("--steps", type=int, default=100_000)
+    group.add_argument("--batch", type=int, default=4)
+    group.add_argument("--base-lr", type=float, default=1e-5)
+    group.add_argument("--no-scale-lr", action="store_true", help="base rate as it is")
+    group.add_argument("--warmup", type=int, default=10_000, metavar="STEPS")
+    group.add_argument("--decay", choices=["constant", "cosine"], default="constant")
+    group.add_argument("--trunk-factor", type=float, default=0.3)
+    group.add_argument("--weight-decay", type=float, default=1e-2)
+    group.add_argument("--clip", type=float, default=0.0)
+    group.add_argument("--ema-decay", type=float, default=0.9999)
+    group.add_argument("--ema-all", action="store_true", help="average the vision encoder too")
+    group.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    group.add_argument("--autoencoder-steps", type=int, default=2000)
+    group.add_argument("--autoencoder-lr", type=float, default=2e-3)
+    group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--val-every", type=int, default=200, metavar="STEPS")
+    group.add_argument("--checkpoint-every", type=int, default=200, metavar="STEPS")
+    group.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
+    group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+
+def _add_objective(group: Any) -> None:
+    group.add_argument("--lambda", dest="latent_lambda", type=float, default=1.0)
+    group.add_argument("--sdseg-weight", type=float, default=1.0)
+    group.add_argument("--mask-weight", type=float, default=0.0)
+    group.add_argument("--pyramid-weight", type=float, default=0.0)
+    group.add_argument(
+        "--last-share",
+        type=float,
+        default=0.0,
+        help="share of the samples at T-1, the rest uniform",
+    )
+
+
+def _add_augmentation(group: Any) -> None:
+    group.add_argument("--flips", choices=["", "h", "v", "hv"], default="hv")
+    group.add_argument("--scale", type=_pair, default=(1.0, 1.0), metavar="FROM,TO")
+    for name, default in (
+        ("rotate", 0.0), ("aspect", 0.0), ("shift", 0.0), ("gamma", 1.0), ("contrast", 0.0),
+        ("brightness", 0.0), ("colour", 0.0), ("saturation", 0.0), ("blur", 0.0), ("noise", 0.0),
+    ):  # fmt: skip
+        group.add_argument(f"--{name}", type=float, default=default)
+
+
+def _pair(text: str) -> tuple[float, float]:
+    first, second = (float(x) for x in text.split(","))
+    return first, second
+
+
+def parse_target(text: str) -> Target:
+    """``disc=1,2`` as a target.
+
+    Raises:
+        UserError: it does not look like that.
+    """
+    name, _, ids = text.partition("=")
+    if not name or not all(x.strip().isdigit() for x in ids.split(",")):
+        raise UserError(f"The target '{text}' is not understood.", hint="Write NAME=1 or NAME=1,2.")
+    return Target(name.strip(), tuple(int(x) for x in ids.split(",")))
+
+
+def _data_paths(args: argparse.Namespace) -> dict[str, Path | None]:
+    names = ("images", "masks", "train", "val", "test")
+    if args.data is None:
+        missing = [n for n in names[:4] if getattr(args, n) is None]
+        if missing:
+            raise UserError(f"--{missing[0]} is missing.", hint="Or name one folder with --data.")
+        return {n: getattr(args, n) for n in names}
+    usual: dict[str, Path | None] = {
+        n: args.data / (n if n in ("images", "masks") else f"{n}.txt") for n in names
+    }
+    if not (args.data / "test.txt").exists():
+        usual["test"] = None
+    return {n: getattr(args, n) or usual[n] for n in names}
+
+
+def _options(args: argparse.Namespace, command: str) -> TrainOptions:
+    from engine.models.schema import Preprocessing
+    from engine.training.options import (
+        Augmentation,
+        Identity,
+        Objective,
+        Optimisation,
+        TrainOptions,
+    )
+
+    def picked(kind: type, **extra: Any) -> Any:
+        known = kind.__dataclass_fields__.keys() & vars(args).keys()
+        return kind(**{**{k: getattr(args, k) for k in known}, **extra})
+
+    name = args.name or args.output.name
+    preprocessing = Preprocessing(
+        size=args.size, channels=args.channels, fit=args.fit, intensity=args.intensity,
+        window=args.window, field_mm=args.field_mm,
+    )  # fmt: skip
+    modalities = tuple(args.modality.split(","))
+    identity = picked(
+        Identity, name=name, title=args.title or name, modalities=modalities, data=args.data_name
+    )
+    return picked(
+        TrainOptions,
+        **_data_paths(args),
+        target=parse_target(args.target),
+        preprocessing=preprocessing,
+        identity=identity,
+        prediction_type=args.prediction,
+        objective=picked(Objective),
+        optimisation=picked(Optimisation, scale_lr=not args.no_scale_lr),
+        augmentation=picked(Augmentation),
+        command=command,
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains, prints the curves as it goes, writes the model folder."""
+    import sys
+
+    from engine.training.run import train_model
+
+    command = "sdseg " + " ".join(sys.argv[1:])
+    return train_model(_options(args, command), args.device, _say)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

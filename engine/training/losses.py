@@ -1,0 +1,51 @@
+"""The loss of the paper (eq. 3) and the mask term of the compact presets."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.sdseg.network import SDSegNetwork
+
+# The decoder answers about -1 and 1; this makes of it logits of about 2 % and 98 %.
+LOGIT_SCALE = 4.0
+
+
+def mask_picture(masks: Tensor) -> Tensor:
+    """Masks [B, 1, H, W] in {0, 1} as the autoencoder's picture: [B, 3, H, W] in {-1, 1}."""
+    return (masks * 2.0 - 1.0).expand(-1, 3, -1, -1)
+
+
+def noise_and_latent_loss(
+    network: SDSegNetwork, output: Tensor, z0: Tensor, z_t: Tensor, noise: Tensor, t: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The two L1 terms of eq. 3, each a mean over the batch.
+
+    Args:
+        network: gives schedule and prediction type.
+        output: the U-Net's raw output, [B, 4, h, w].
+        z0, z_t, noise: true latent, noisy latent and noise, [B, 4, h, w].
+        t: timesteps, int64 [B].
+    """
+    kind, schedule = network.prediction_type, network.schedule
+    noise_loss = F.l1_loss(schedule.noise_estimate(output, z_t, t, kind), noise)
+    latent_loss = F.l1_loss(schedule.latent_estimate(output, z_t, t, kind), z0)
+    return noise_loss, latent_loss
+
+
+def dice_loss(probability: Tensor, masks: Tensor) -> Tensor:
+    """1 - soft Dice, a mean over the batch; both [B, 1, H, W]."""
+    both = (probability * masks).sum(dim=(1, 2, 3))
+    either = probability.sum(dim=(1, 2, 3)) + masks.sum(dim=(1, 2, 3))
+    return (1.0 - (2.0 * both + 1.0) / (either + 1.0)).mean()
+
+
+def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy + Dice of mask logits [B, 1, H, W] against {0, 1}."""
+    entropy = F.binary_cross_entropy_with_logits(logits, masks)
+    return entropy + dice_loss(logits.sigmoid(), masks)
+
+
+def decoded_logits(picture: Tensor) -> Tensor:
+    """A decoded mask picture [B, 3, H, W] as logits [B, 1, H, W]; 0 stays the threshold."""
+    return picture.float().mean(dim=1, keepdim=True) * LOGIT_SCALE

@@ -1,0 +1,163 @@
+"""Everything a training run can be told; the defaults are the paper's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from engine.domain.targets import Target
+from engine.models.schema import Preprocessing
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of picture and mask; each range is drawn uniformly, anew for each picture.
+
+    Attributes:
+        flips: "h", "v", "hv" or "".
+        rotate: largest angle in degrees, either way.
+        scale: (smallest, largest) zoom.
+        aspect: largest relative stretch of one axis against the other.
+        shift: largest shift as a share of the picture.
+        gamma: largest exponent or its inverse (1 = off).
+        contrast: largest relative change.
+        brightness: largest added value, of the range -1..1.
+        colour: largest relative gain of a single colour channel.
+        saturation: largest relative change of saturation (colour pictures only).
+        blur: largest standard deviation of a Gaussian blur, in pixels.
+        noise: largest standard deviation of added noise, of the range -1..1.
+    """
+
+    flips: str = "hv"
+    rotate: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    aspect: float = 0.0
+    shift: float = 0.0
+    gamma: float = 1.0
+    contrast: float = 0.0
+    brightness: float = 0.0
+    colour: float = 0.0
+    saturation: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised.
+
+    Attributes:
+        latent_lambda: lambda of eq. 3, the weight of L1(z0) against L1(noise).
+        sdseg_weight: weight of eq. 3 as a whole.
+        mask_weight: weight of the mask term (cross-entropy + Dice of the decoded mask); 0 = paper.
+        pyramid_weight: weight of a second mask term straight on the trunk's pyramid, dropped after
+            training; 0 = paper.
+        last_share: share of the samples trained at T-1, the rest uniform; 0 = paper.
+    """
+
+    latent_lambda: float = 1.0
+    sdseg_weight: float = 1.0
+    mask_weight: float = 0.0
+    pyramid_weight: float = 0.0
+    last_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How it is minimised.
+
+    Attributes:
+        steps, batch: number of updates and pictures an update.
+        base_lr: learning rate a picture of the batch (the authors' code scales by the batch).
+        scale_lr: False to use `base_lr` as it is.
+        warmup: steps of linear warm-up.
+        decay: "constant" after the warm-up, or "cosine" to zero.
+        trunk_factor: learning rate of a pre-trained trunk against the rest.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient; 0 = not clipped.
+        ema_decay: cap of the moving average's decay.
+        ema_all: average the vision encoder too; the paper's code averages the U-Net alone.
+        precision: "fp32" or "bf16" (autocast in the forward pass).
+        autoencoder_steps, autoencoder_lr: of the compact autoencoder, trained first on the masks.
+    """
+
+    steps: int = 100_000
+    batch: int = 4
+    base_lr: float = 1e-5
+    scale_lr: bool = True
+    warmup: int = 10_000
+    decay: Literal["constant", "cosine"] = "constant"
+    trunk_factor: float = 0.3
+    weight_decay: float = 1e-2
+    clip: float = 0.0
+    ema_decay: float = 0.9999
+    ema_all: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
+    autoencoder_steps: int = 2000
+    autoencoder_lr: float = 2e-3
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate after the warm-up."""
+        return self.base_lr * self.batch if self.scale_lr else self.base_lr
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the card and model.json say about the result."""
+
+    name: str
+    title: str = ""
+    kind: str = ""
+    modalities: tuple[str, ...] = ("picture",)
+    colour: bool | None = None
+    data: str = ""
+    licence: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One training run.
+
+    Attributes:
+        images, masks: folders whose files pair up by stem.
+        train, val, test: text files with one stem a line; `test` is only scored at the end.
+        output: the model folder to write; the run's own files lie in `OUTPUT.run` beside it.
+        target: what becomes foreground.
+        preset: name of an `SDSegConfig`.
+        start: model folder to start from, or None.
+        command: the command line, for the lineage.
+        recipe: name of the recipe, for the lineage.
+    """
+
+    images: Path
+    masks: Path
+    train: Path
+    val: Path
+    output: Path
+    target: Target
+    preprocessing: Preprocessing
+    identity: Identity
+    test: Path | None = None
+    preset: str = "paper"
+    prediction_type: Literal["epsilon", "sample", "v_prediction"] | None = None
+    plane: Literal["scan", "axial", "coronal", "sagittal"] = "scan"
+    roi: Literal["none", "box"] = "none"
+    start: Path | None = None
+    objective: Objective = field(default_factory=Objective)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    val_every: int = 200
+    checkpoint_every: int = 200
+    resume: bool = False
+    threads: int = 0
+    command: str = ""
+    recipe: str = ""
+
+    @property
+    def run_folder(self) -> Path:
+        """Checkpoints and curves of the run."""
+        return self.output.with_name(self.output.name + ".run")

@@ -1,0 +1,159 @@
+"""A whole training run: data, autoencoder, SDSeg, fit statistic, scores, model folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.errors import UserError
+from engine.sdseg.config import PRESETS, SDSegConfig
+from engine.sdseg.devices import choose_device
+from engine.sdseg.folder import load_model
+from engine.sdseg.network import SDSegNetwork
+from engine.sdseg.trunk import load_pretrained
+from engine.sdseg.vision import TrunkVisionEncoder
+from engine.training.autoencoder import ceiling, train_autoencoder
+from engine.training.dataset import SliceDataset, find_pairs, read_dataset, read_names
+from engine.training.finish import finish
+from engine.training.losses import mask_picture
+from engine.training.options import TrainOptions
+from engine.training.trainer import Progress, Trainer
+
+Say = Callable[[str], None]
+
+
+def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, Any]:
+    """Trains a model and writes its folder.
+
+    Args:
+        options: everything about the run.
+        device_name: "auto", "cpu" or "cuda".
+        say: told one line at a time what happens.
+
+    Returns:
+        What `--json` reports.
+
+    Raises:
+        UserError: the data can't be used, or the output exists.
+        Cancelled: interrupted; the run can be resumed.
+    """
+    if options.output.exists():
+        raise UserError(f"{options.output.name} exists already.", hint="Choose another --output.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    device = choose_device(device_name)
+    train, val = _read_data(options, say)
+    network, weights = _start_network(options)
+    network.to(device)
+    trainer = Trainer(network, train, val, options, device)
+    if options.resume and trainer.restore(options.run_folder):
+        say(f"resumed at step {trainer.step}")
+    elif options.start is None:
+        _prepare_autoencoder(network, train, options, device, say)
+    top = ceiling(network.autoencoder, val, device)
+    say(f"encode -> decode Dice on val: {top:.4f}; scale factor {network.scale_factor:.4f}")
+    with _Interrupt() as interrupt:
+        trainer.run(lambda p: _report(p, trainer, say), lambda: interrupt.raised)
+    return finish(options, trainer, weights, top, say)
+
+
+def _read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDataset]:
+    found: list[SliceDataset] = []
+    for split in (options.train, options.val):
+        pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
+        data = read_dataset(pairs, options.preprocessing, options.target, options.plane)
+        if not (data.masks > 127).any():
+            raise UserError(f"No mask of {split.name} shows the target {options.target.name}.")
+        say(f"{split.name}: {len(pairs)} cases, {len(data)} slices")
+        found.append(data)
+    return found[0], found[1]
+
+
+def _configuration(options: TrainOptions) -> SDSegConfig:
+    config = replace(PRESETS[options.preset], size=options.preprocessing.size)
+    if options.prediction_type:
+        config = replace(config, prediction_type=options.prediction_type)
+    return config
+
+
+def _start_network(options: TrainOptions) -> tuple[SDSegNetwork, tuple[str, ...]]:
+    """The network to train and the names of the weights it starts from."""
+    if options.start is not None:
+        network, info = load_model(options.start)
+        for part in (network.unet, network.vision_encoder):
+            part.requires_grad_(True)
+        return network, (info.name,)
+    network = SDSegNetwork.build(_configuration(options))
+    if isinstance(network.vision_encoder, TrunkVisionEncoder):
+        load_pretrained(network.vision_encoder.trunk)
+        return network, ("EfficientNet-Lite0, ImageNet (Apache-2.0)",)
+    return network, ()
+
+
+def _prepare_autoencoder(
+    network: SDSegNetwork,
+    data: SliceDataset,
+    options: TrainOptions,
+    device: torch.device,
+    say: Say,
+) -> None:
+    """Trains the autoencoder; fixes the scale factor; starts a published vision encoder from it."""
+
+    def progress(step: int, loss: float) -> None:
+        if step % 100 == 0:
+            say(f"autoencoder step {step}: loss {loss:.4f}")
+
+    with _Interrupt() as interrupt:
+        train_autoencoder(
+            network.autoencoder,
+            data,
+            options.optimisation,
+            options.seed,
+            device,
+            progress,
+            lambda: interrupt.raised,
+        )
+    with torch.no_grad():
+        first = (data.masks[: options.optimisation.batch].float()[:, None] / 255.0 > 0.5).float()
+        latents = network.encode_mask(mask_picture(first).to(device))
+        network.scale_factor = 1.0 / max(float(latents.std()), 1e-6)
+        if not isinstance(network.vision_encoder, TrunkVisionEncoder):
+            state: dict[str, Tensor] = network.autoencoder.encoder.state_dict()
+            network.vision_encoder.encoder.load_state_dict(state)
+
+
+def _report(progress: Progress, trainer: Trainer, say: Say) -> None:
+    if progress.val_dice is None and progress.step % 50:
+        return
+    losses = " ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
+    score = "" if progress.val_dice is None else f"  val Dice {progress.val_dice:.4f}"
+    say(
+        f"step {progress.step}/{progress.steps} ({trainer.cpu_minutes:.1f} CPU minutes): "
+        f"{losses}{score}"
+    )
+
+
+class _Interrupt:
+    """Turns Ctrl-C and SIGTERM into a question that the loop asks, so a checkpoint is written."""
+
+    raised = False
+
+    def __enter__(self) -> _Interrupt:
+        self._old = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: object) -> None:
+        if self.raised:  # asked twice: at once
+            os._exit(128 + number)
+        self.raised = True
