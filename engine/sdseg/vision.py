@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import Encoder
@@ -79,9 +80,22 @@ class TrunkVisionEncoder(ModelMixin, ConfigMixin):
         )
         self.out = nn.Conv2d(pyramid_channels, condition_channels, 1)
 
+    def features(self, picture: Tensor) -> list[Tensor]:
+        """The trunk's taps, finest first.
+
+        On a CPU the trunk stays in fp32, channels last, also under autocast: its depthwise
+        convolutions are faster so. What follows is made contiguous again, since torch's CPU
+        GroupNorm is inexact in channels last.
+        """
+        picture = picture.contiguous(memory_format=torch.channels_last)
+        if picture.device.type != "cpu":
+            return [x.contiguous() for x in self.trunk(picture)]
+        with torch.autocast("cpu", enabled=False):
+            return [x.contiguous() for x in self.trunk(picture.float())]
+
     def pyramid(self, picture: Tensor) -> Tensor:
         """[B, 3, H, W] in [-1, 1] to the merged features [B, pyramid_channels, H/8, W/8]."""
-        features = self.trunk(picture)
+        features = self.features(picture)
         folded = [
             F.pixel_unshuffle(feature, 8 // stride) if stride < 8 else feature
             for feature, (_, stride) in zip(features, TAPS.values(), strict=True)
@@ -100,7 +114,7 @@ class TrunkVisionEncoder(ModelMixin, ConfigMixin):
 
     def pooled_features(self, picture: Tensor) -> Tensor:
         """What the fit statistic looks at: mean and spread of every tap, [B, 1024]."""
-        return pooled(self.trunk(picture))
+        return pooled(self.features(picture))
 
 
 VisionEncoder = PublishedVisionEncoder | TrunkVisionEncoder
