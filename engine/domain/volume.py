@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain.grid import Grid
+from engine.domain.stored import StoredForm
 
 PLANE_AXIS = {"axial": 0, "coronal": 1, "sagittal": 2}
 AXIS_PLANE = ("axial", "coronal", "sagittal")
@@ -29,7 +30,10 @@ class Volume:
         unit: unit of the real values ("HU"), or "".
         window: (level, width) in real values from the file's header, or None.
         padding: stored value that means "nothing was measured here", or None.
-        loaded: one flag a slice; nothing runs on a slice that is not loaded.
+        loaded: one flag a slice; nothing runs on a slice that is not loaded (a slice that is
+            missing in its series stays so).
+        inverted: True where low values are to be shown bright (DICOM's MONOCHROME1).
+        stored: how the source file stores the voxels.
     """
 
     array: NDArray[Any]
@@ -42,6 +46,8 @@ class Volume:
     window: tuple[float, float] | None = None
     padding: float | None = None
     loaded: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, dtype=np.bool_))
+    inverted: bool = False
+    stored: StoredForm = StoredForm()
 
     def __post_init__(self) -> None:
         array = np.ascontiguousarray(self.array)

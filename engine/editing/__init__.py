@@ -1,0 +1,1 @@
+"""Pure tools: shapes in, boolean masks out (NumPy only)."""

@@ -1,0 +1,1 @@
+"""From stored values to what is shown: windows, planes, overlays (NumPy only)."""

@@ -1,0 +1,18 @@
+"""Files in and out; orientation is converted here and nowhere else.
+
+`open_case` and `save_mask` are the two doors. Readers are imported when a file needs them, so
+that importing this package loads neither nibabel nor pydicom.
+"""
+
+from engine.io.doors import open_case
+from engine.io.listing import list_cases
+from engine.io.masks import read_mask, save_mask, save_probability, write_labels
+
+__all__ = [
+    "list_cases",
+    "open_case",
+    "read_mask",
+    "save_mask",
+    "save_probability",
+    "write_labels",
+]

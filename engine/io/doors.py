@@ -1,0 +1,56 @@
+"""The door in: one function for every kind of source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.domain.case import Case, new_case
+from engine.domain.volume import Volume
+from engine.errors import UserError
+from engine.io.kinds import Kind, kind_of
+from engine.io.listing import list_cases
+
+Progress = Callable[[int, int], None]
+
+
+def open_case(path: Path, *, series: str = "", progress: Progress | None = None) -> Case:
+    """Opens a picture, a NIfTI file, a DICOM file or a folder with one DICOM series.
+
+    Args:
+        path: the file or folder; it is only read.
+        series: for a DICOM folder with several series, the number or UID of the one to open.
+        progress: called with (files read, files in all) while a DICOM series is read; may raise
+            `Cancelled`.
+
+    Raises:
+        UserError: nothing there can be opened, or it would have to be guessed what is meant.
+    """
+    kind = kind_of(path)
+    if kind is Kind.FOLDER:
+        cases = list_cases(path)
+        if path not in cases and len(cases) == 1:
+            return open_case(cases[0])
+        if path not in cases:
+            raise UserError(
+                f"The folder {path.name} holds {len(cases)} cases; one is needed.",
+                hint=f"Open one of them, for example {cases[0].name}.",
+            )
+    if kind in (Kind.FOLDER, Kind.DICOM):
+        from engine.io.dicom import open_dicom
+
+        return open_dicom(path, series, progress)
+    scan, remarks = _read_file(path, kind)
+    case = new_case(scan, path)
+    case.warnings = tuple(remarks)
+    return case
+
+
+def _read_file(path: Path, kind: Kind) -> tuple[Volume, list[str]]:
+    if kind is Kind.PICTURE:
+        from engine.io.raster import read_picture
+
+        return read_picture(path)
+    from engine.io.nifti import read_nifti
+
+    return read_nifti(path)

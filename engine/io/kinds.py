@@ -1,0 +1,119 @@
+"""What kind of file a path is, and errors of reading and writing in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+from engine.errors import Cancelled, UserError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+NIFTI_OUT = (".nii", ".nii.gz")
+_DOUBLE_SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz")
+_FORMATS = "PNG, JPEG, TIFF, BMP, NIfTI (.nii, .nii.gz) and DICOM"
+
+
+class Kind(StrEnum):
+    """Kind of a source."""
+
+    PICTURE = "picture"
+    NIFTI = "nifti"
+    DICOM = "dicom"
+    FOLDER = "folder"
+
+
+def suffix_of(path: Path) -> str:
+    """The ending in lower case, ``.nii.gz`` as one; "" if there is none."""
+    name = path.name.lower()
+    double = next((s for s in _DOUBLE_SUFFIXES if name.endswith(s)), None)
+    return double or Path(name).suffix
+
+
+def stem_of(path: Path) -> str:
+    """The file name without its ending (``a.nii.gz`` -> ``a``, ``a.b.png`` -> ``a.b``)."""
+    suffix = suffix_of(path)
+    return path.name[: -len(suffix)] if suffix and path.name != suffix else path.name
+
+
+def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Sorts ``2.png`` before ``10.png``, whatever the case of the letters."""
+    parts = re.split(r"([0-9]+)", path.name.casefold())
+    key = [(0, int(p), p) if n % 2 else (1, 0, p) for n, p in enumerate(parts) if p]
+    return (*key, (2, 0, path.name))
+
+
+def kind_by_name(path: Path) -> Kind | None:
+    """The kind that the ending tells, or None."""
+    suffix = suffix_of(path)
+    if suffix in PICTURE_SUFFIXES:
+        return Kind.PICTURE
+    return Kind.NIFTI if suffix in NIFTI_SUFFIXES else None
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """True for a DICOM file, with the usual preamble or without it; reads 132 bytes."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(132)
+    except OSError:
+        return False
+    bare = start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00"
+    return start[128:132] == b"DICM" or (bare and len(start) == 132)
+
+
+def kind_of(path: Path) -> Kind:
+    """What a path is.
+
+    Raises:
+        UserError: it does not exist, or is nothing that can be opened.
+    """
+    if path.is_dir():
+        return Kind.FOLDER
+    if not path.exists():
+        raise UserError(f"{path.name} was not found.", hint=f"Looked in {path.parent}.")
+    kind = kind_by_name(path)
+    if kind is None and looks_like_dicom(path):
+        return Kind.DICOM
+    if kind is None:
+        raise UserError(f"{path.name} is of a kind that can't be opened.", hint=f"Open {_FORMATS}.")
+    return kind
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns whatever a decoder raises into one plain sentence with the file's name."""
+    try:
+        yield
+    except (UserError, Cancelled):
+        raise
+    except PermissionError as error:
+        raise UserError(
+            f"{path.name} may not be read by this user.", hint="Ask for the right to read it."
+        ) from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path.name} was not found.", hint=f"Looked in {path.parent}.") from error
+    except MemoryError as error:
+        raise UserError(
+            f"{path.name} does not fit into memory.", hint="Close other programs and try again."
+        ) from error
+    except Exception as error:  # third-party decoders raise anything on a damaged file
+        raise UserError(
+            f"{path.name} can't be read: it is damaged, or not what its name says.",
+            hint=f"Get the file again from where it came; {_FORMATS} open.",
+        ) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an error of the disk into one plain sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path.name} could not be saved: {(error.strerror or 'disk error').lower()}.",
+            hint="Nothing was lost; save into another folder.",
+        ) from error

@@ -1,0 +1,66 @@
+"""What a folder holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from engine.errors import UserError
+from engine.io.kinds import Kind, kind_by_name, kind_of, looks_like_dicom, natural_key, stem_of
+
+MANIFEST_SUFFIX = ".manifest.json"
+OVERLAY_SUFFIX = ".overlay.png"
+
+
+def list_cases(path: Path) -> list[Path]:
+    """The cases behind a path, in natural order.
+
+    A folder gives its pictures and NIfTI files; masks that this program wrote beside them are left
+    out. A folder with DICOM files is one case itself. A file is itself.
+
+    Raises:
+        UserError: nothing there can be opened.
+    """
+    if kind_of(path) is not Kind.FOLDER:
+        return [path]
+    try:
+        files = sorted((p for p in path.iterdir() if _is_visible_file(p)), key=natural_key)
+    except OSError as error:
+        raise UserError(
+            f"The folder {path.name} can't be read.", hint="Ask for the right to read it."
+        ) from error
+    cases = [p for p in files if kind_by_name(p) is not None and not is_own_mask(p)]
+    if any(kind_by_name(p) is None and looks_like_dicom(p) for p in files):
+        cases.append(path)
+    if not cases:
+        raise UserError(
+            f"The folder {path.name} holds no picture, NIfTI or DICOM file.",
+            hint=_where_else(path),
+        )
+    return cases
+
+
+def is_own_mask(path: Path) -> bool:
+    """True for a mask or overlay that this program wrote: its manifest lies beside it."""
+    if path.name.lower().endswith(OVERLAY_SUFFIX):
+        return True
+    beside = path.with_name(stem_of(path) + MANIFEST_SUFFIX)
+    if not beside.is_file():
+        return False
+    try:
+        manifest = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    # retina.png may be the picture and retina.nii.gz its mask: the manifest names the picture.
+    return isinstance(manifest, dict) and manifest.get("source") != path.name
+
+
+def _is_visible_file(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
+
+
+def _where_else(path: Path) -> str:
+    folders = sorted((p.name for p in path.iterdir() if p.is_dir()), key=str.casefold)
+    if not folders:
+        return "Choose another folder."
+    return f"Open one of its folders: {', '.join(folders[:3])}{' ...' if folders[3:] else ''}."

@@ -1,0 +1,104 @@
+"""The manifest beside a mask: where it comes from, and who set how many voxels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import __version__
+from engine.domain.case import Case
+from engine.domain.label_map import LabelMap, Origin
+from engine.domain.labels import PALETTE, Label, LabelList
+from engine.domain.manifest import Manifest, ModelUse
+from engine.domain.volume import Volume
+from engine.io.kinds import stem_of
+from engine.io.listing import MANIFEST_SUFFIX
+from engine.system.atomic import atomic_write_text
+
+APPLICATION = f"SDSeg Studio {__version__}"
+_VALUES = 256
+
+
+def build_manifest(case: Case, model: ModelUse | None = None) -> Manifest:
+    """The manifest of a case as it stands.
+
+    Args:
+        case: its label map and origin map are counted.
+        model: the model that proposed, or None for a mask drawn by hand.
+    """
+    counts = count_voxels(case.label_map)
+    names = {label.id: label.name for label in case.labels}
+    used = [value for value in range(1, _VALUES) if counts[value].sum()]
+    return Manifest(
+        application=APPLICATION,
+        source=source_name(case.scan, case.source, case.name),
+        source_sha256=scan_sha256(case.scan),
+        labels={value: names.get(value, str(value)) for value in sorted({*names, *used})},
+        voxels={
+            value: {
+                "total": int(counts[value].sum()),
+                "hand": int(counts[value, Origin.HAND]),
+                "model": int(counts[value, Origin.MODEL]),
+            }
+            for value in used
+        },
+        removed_by_hand=int(counts[0, Origin.HAND]),
+        model=model,
+        review=case.review.value,
+        warnings=case.warnings,
+    )
+
+
+def count_voxels(label_map: LabelMap) -> NDArray[np.int64]:
+    """Voxels by value and origin, int64 [256, 3]; NONE holds what no origin is known for."""
+    counts = np.zeros((_VALUES, len(Origin)), dtype=np.int64)
+    touched = set(label_map.origins.touched)
+    for index in range(label_map.shape[label_map.plane]):
+        values = label_map.slice(index)
+        if index not in touched:
+            counts[:, Origin.NONE] += np.bincount(values.reshape(-1), minlength=_VALUES)
+            continue
+        joined = values.astype(np.intp) * len(Origin) + label_map.origins.read(index)
+        flat = np.bincount(joined.reshape(-1), minlength=_VALUES * len(Origin))
+        counts += flat.reshape(_VALUES, len(Origin))
+    return counts
+
+
+def source_name(scan: Volume, source: Path, name: str) -> str:
+    """What a manifest calls the source: a DICOM folder is often named after the patient."""
+    return name if scan.stored.format == "dicom" else source.name
+
+
+def scan_sha256(scan: Volume) -> str:
+    """SHA-256 of the stored values in the array's order."""
+    return hashlib.sha256(scan.array.data).hexdigest()
+
+
+def manifest_path(mask: Path) -> Path:
+    """``NAME.manifest.json`` beside a mask; for a folder of PNGs, inside it."""
+    if mask.is_dir():
+        return mask / f"{mask.name}{MANIFEST_SUFFIX}"
+    return mask.with_name(stem_of(mask) + MANIFEST_SUFFIX)
+
+
+def write_manifest(mask: Path, manifest: Manifest) -> Path:
+    """Writes the manifest of a mask and returns where."""
+    path = manifest_path(mask)
+    text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False)
+    atomic_write_text(path, text + "\n")
+    return path
+
+
+def read_labels(mask: Path) -> LabelList | None:
+    """The labels that the manifest beside a mask names, or None without a readable manifest."""
+    try:
+        content = json.loads(manifest_path(mask).read_text(encoding="utf-8"))
+        entries = {int(value): str(name) for value, name in content["labels"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    known = sorted((v, n) for v, n in entries.items() if 1 <= v < _VALUES)
+    return LabelList(tuple(Label(v, n, PALETTE[(v - 1) % len(PALETTE)]) for v, n in known))

@@ -1,0 +1,282 @@
+"""Masks out and in: PNG and NIfTI on the source's exact grid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.case import Case
+from engine.domain.labels import LabelList
+from engine.domain.manifest import ModelUse
+from engine.domain.volume import Volume
+from engine.errors import UserError
+from engine.imaging.orientation import as_shown
+from engine.imaging.overlay import draw_overlay
+from engine.imaging.window_level import default_window, to_8bit
+from engine.io.kinds import NIFTI_OUT, Kind, kind_of, reading, stem_of, suffix_of, writing
+from engine.io.listing import OVERLAY_SUFFIX
+from engine.io.manifests import build_manifest, read_labels, write_manifest
+
+Labels = NDArray[np.uint8]
+_SLICE_NUMBER = re.compile(r"_([0-9]{4,})\.png$", re.IGNORECASE)
+
+
+def save_mask(
+    case: Case,
+    path: Path,
+    *,
+    overlay: bool = False,
+    slices: range | None = None,
+    model: ModelUse | None = None,
+) -> list[Path]:
+    """Writes a case's label map, and a manifest beside it.
+
+    Args:
+        case: what is saved; its source is never written.
+        path: ``.nii`` or ``.nii.gz``; ``.png`` for a picture; else a folder: a PNG a slice, named
+            ``NAME_0007.png`` for slice 7, upright as on the screen.
+        overlay: also a coloured overlay on each slice that holds a label.
+        slices: only these; the others stay empty (NIfTI) or are not written (PNG).
+        model: who proposed, for the manifest.
+
+    Returns:
+        The files written, the mask first.
+
+    Raises:
+        UserError: the disk refused, the path is the source, or the format can't hold the mask.
+    """
+    with writing(path):
+        chosen = _only(case.label_map.array, case.scan.plane, slices)
+        written = write_labels(chosen, case.scan, case.source, path, name=case.name, slices=slices)
+        if overlay:
+            written += _write_overlays(case, chosen, path, slices)
+        written.append(write_manifest(path, build_manifest(case, model)))
+    return written
+
+
+def write_labels(
+    array: Labels,
+    scan: Volume,
+    source: Path,
+    path: Path,
+    *,
+    name: str = "",
+    slices: range | None = None,
+) -> list[Path]:
+    """Writes label values on the grid of a scan, without a manifest.
+
+    Args:
+        array: uint8 ``[k, j, i]`` of the scan's shape.
+        scan: the scan they belong to.
+        source: its file or folder; refused as the target.
+        path: as in `save_mask`.
+        name: stem of the PNGs in a folder; the source's name if empty.
+        slices: which slices a folder of PNGs gets.
+    """
+    _check_target(path, source)
+    suffix = suffix_of(path)
+    with writing(path):
+        if suffix in NIFTI_OUT:
+            from engine.io.nifti_write import write_nifti
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_nifti(path, array, scan)
+            return [path]
+        if suffix == ".png" and scan.slice_count == 1:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_slice(path, array, scan, 0)
+            return [path]
+        if suffix == ".png":
+            raise UserError(
+                f"{path.name} can hold one slice, and the scan has {scan.slice_count}.",
+                hint="Name a folder for one PNG a slice, or a file that ends in .nii.gz.",
+            )
+        return _write_folder(array, scan, path, name or stem_of(source), slices)
+
+
+def save_probability(probability: NDArray[np.float32], scan: Volume, path: Path) -> Path:
+    """Writes probabilities: float32 NIfTI, or 16-bit PNG (65535 is 1) for a picture.
+
+    Args:
+        probability: float32 ``[k, j, i]``, 0..1, on the scan's grid.
+        scan: the scan they belong to.
+        path: ends in .nii, .nii.gz or .png.
+
+    Raises:
+        UserError: the format can't hold them, or the disk refused.
+    """
+    suffix = suffix_of(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if suffix in NIFTI_OUT:
+            from engine.io.nifti_write import write_nifti
+
+            write_nifti(path, probability.astype(np.float32, copy=False), scan)
+        elif suffix == ".png" and scan.slice_count == 1:
+            steps = np.rint(np.clip(probability, 0.0, 1.0) * 65535.0).astype(np.uint16)
+            _write_slice(path, steps, scan, 0)
+        else:
+            raise UserError(
+                f"{path.name} can't hold the probabilities of this scan.",
+                hint="Name a .nii.gz file, or a .png file for a picture.",
+            )
+    return path
+
+
+def read_mask(path: Path, case: Case) -> tuple[Labels, LabelList | None]:
+    """Opens a mask of a case again: a NIfTI file, a PNG, or the folder of PNGs of a volume.
+
+    Returns:
+        uint8 ``[k, j, i]`` on the case's grid, and the labels that the manifest beside it names
+        (None without one).
+
+    Raises:
+        UserError: it is no mask, or lies on another grid.
+    """
+    kind = kind_of(path)
+    if kind is Kind.NIFTI:
+        array = _read_nifti_mask(path, case.scan)
+    elif kind is Kind.FOLDER:
+        array = _read_folder(path, case.scan)
+    elif kind is Kind.PICTURE and case.scan.slice_count == 1:
+        array = np.zeros(case.scan.grid.shape, dtype=np.uint8)
+        _slice_of(array, case.scan.plane, 0)[...] = _read_slice(path, case.scan)
+    else:
+        raise UserError(
+            f"{path.name} can't be opened as the mask of {case.name}.",
+            hint="Masks open from NIfTI; for a picture, from PNG.",
+        )
+    return array, read_labels(path)
+
+
+def _check_target(path: Path, source: Path) -> None:
+    """The source is never written."""
+    if path.exists() and source.exists() and path.samefile(source):
+        raise UserError(
+            f"{path.name} is the scan itself and is never overwritten.",
+            hint="Choose another name or folder for the mask.",
+        )
+
+
+def _only(array: Labels, plane: int, slices: range | None) -> Labels:
+    if slices is None:
+        return array
+    chosen = np.zeros_like(array)
+    for index in slices:
+        _slice_of(chosen, plane, index)[...] = _slice_of(array, plane, index)
+    return chosen
+
+
+def _slice_of(array: NDArray[Any], plane: int, index: int) -> NDArray[Any]:
+    return array[(slice(None),) * plane + (index,)]
+
+
+def _write_slice(path: Path, array: NDArray[Any], scan: Volume, index: int) -> None:
+    from engine.io.raster import write_png
+
+    pixels = as_shown(_slice_of(array, scan.plane, index), scan.plane)
+    write_png(path, pixels, scan.stored if scan.is_picture else None)
+
+
+def _write_folder(
+    array: Labels, scan: Volume, folder: Path, name: str, slices: range | None
+) -> list[Path]:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(
+            f"{folder.name} is a file; a folder is needed for one PNG a slice.",
+            hint="Choose another name, or one that ends in .nii.gz.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if scan.is_picture:
+        path = folder / f"{name}.png"
+        _write_slice(path, array, scan, 0)
+        return [path]
+    written: list[Path] = []
+    for index in slices if slices is not None else range(scan.slice_count):
+        written.append(folder / f"{name}_{index:04d}.png")
+        _write_slice(written[-1], array, scan, index)
+    return written
+
+
+def _write_overlays(case: Case, array: Labels, path: Path, slices: range | None) -> list[Path]:
+    from engine.io.raster import write_png
+
+    scan = case.scan
+    level, width = default_window(scan)
+    is_file = suffix_of(path) in (".png", *NIFTI_OUT)
+    folder, stem = (path.parent, stem_of(path)) if is_file else (path, case.name)
+    written: list[Path] = []
+    for index in slices if slices is not None else range(scan.slice_count):
+        labels = _slice_of(array, scan.plane, index)
+        if not labels.any():
+            continue
+        number = "" if scan.slice_count == 1 else f"_{index:04d}"
+        grey = to_8bit(
+            scan.slice(index), scan.slope, scan.intercept, level, width, inverted=scan.inverted
+        )
+        picture = draw_overlay(grey, labels, case.labels)
+        written.append(folder / f"{stem}{number}{OVERLAY_SUFFIX}")
+        form = scan.stored if scan.is_picture else None
+        write_png(written[-1], as_shown(picture, scan.plane), form)
+    return written
+
+
+def _read_nifti_mask(path: Path, scan: Volume) -> Labels:
+    from engine.io.nifti import read_nifti
+
+    mask, _ = read_nifti(path)
+    if not mask.grid.same_place(scan.grid):
+        raise UserError(
+            f"{path.name} lies on another grid ({_size(mask)}) than the scan ({_size(scan)}).",
+            hint="Open the mask that was drawn on this very scan.",
+        )
+    return _label_values(path, mask.real(mask.array))
+
+
+def _size(scan: Volume) -> str:
+    shape = " x ".join(str(n) for n in scan.grid.shape[::-1])
+    return f"{shape} voxels of {' x '.join(f'{s:.3g}' for s in scan.grid.spacing[::-1])} mm"
+
+
+def _label_values(path: Path, values: NDArray[Any]) -> Labels:
+    labels = values.astype(np.uint8)
+    if values.min() < 0 or values.max() > 255 or (labels != values).any():
+        raise UserError(
+            f"{path.name} is no mask: its values are not whole numbers from 0 to 255.",
+            hint="Open it as a scan instead.",
+        )
+    return labels
+
+
+def _read_slice(path: Path, scan: Volume) -> Labels:
+    from engine.io.raster import read_indices
+
+    labels = as_shown(_label_values(path, read_indices(path)), scan.plane)
+    if labels.shape != scan.slice_shape:
+        rows, columns = scan.slice_shape
+        raise UserError(
+            f"{path.name} has {labels.shape[1]} x {labels.shape[0]} pixels, "
+            f"the scan {columns} x {rows}.",
+            hint="Open the mask that was drawn on this very scan.",
+        )
+    return labels
+
+
+def _read_folder(folder: Path, scan: Volume) -> Labels:
+    """A folder of ``NAME_0007.png``; slices without a file stay empty."""
+    with reading(folder):
+        files = {p: _SLICE_NUMBER.search(p.name) for p in folder.iterdir()}
+    found = {int(hit.group(1)): p for p, hit in files.items() if hit}
+    if not found or max(found) >= scan.slice_count:
+        raise UserError(
+            f"The folder {folder.name} holds no mask of this scan ({scan.slice_count} slices).",
+            hint="The PNGs of a mask are named NAME_0000.png, NAME_0001.png and so on.",
+        )
+    array = np.zeros(scan.grid.shape, dtype=np.uint8)
+    for index, path in sorted(found.items()):
+        _slice_of(array, scan.plane, index)[...] = _read_slice(path, scan)
+    return array

@@ -1,0 +1,240 @@
+"""The project file: one JSON document that remembers cases and the work on them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.domain.box import Box
+from engine.domain.case import Case
+from engine.domain.grid import Grid
+from engine.domain.label_map import LabelMap
+from engine.domain.labels import Label, LabelList
+from engine.domain.review import ReviewState
+from engine.errors import UserError
+from engine.io.doors import open_case
+from engine.io.kinds import reading, writing
+from engine.io.manifests import APPLICATION
+from engine.system.atomic import atomic_write_text
+
+PROJECT_SUFFIX = ".sdseg.json"
+_VERSION = 1
+_FORMAT = "sdseg-project"
+
+Index3 = tuple[int, int, int]
+Colour = tuple[int, int, int]
+# Slice index -> zlib in base64.
+PackedSlices = dict[Annotated[int, Field(ge=0)], str]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LabelEntry(_Strict):
+    """One label."""
+
+    id: int = Field(ge=1, le=255)
+    name: str
+    colour: Colour
+    locked: bool = False
+    visible: bool = True
+    concept: tuple[str, str, str] | None = None
+
+
+class BoxEntry(_Strict):
+    """A box, half-open, in the array's order (k, j, i)."""
+
+    start: Index3
+    stop: Index3
+
+
+class CaseEntry(_Strict):
+    """A case and the work on it; the scan itself stays where it is.
+
+    Attributes:
+        source: absolute path of the scan's file or folder.
+        nearby: its path seen from the project file; used if `source` is gone.
+        series: one-way hash of the DICOM series, or "".
+        shape, affine, plane: the grid the labels were drawn on.
+        label_map, origins: slices that hold anything, along `plane`.
+    """
+
+    name: str
+    source: str
+    nearby: str = ""
+    series: str = ""
+    patient_key: str = ""
+    shape: Index3
+    affine: tuple[tuple[float, float, float, float], ...]
+    plane: int = Field(ge=0, le=2)
+    labels: list[LabelEntry] = []
+    box: BoxEntry | None = None
+    review: ReviewState = ReviewState.NEW
+    slice_review: dict[int, ReviewState] = {}
+    label_map: PackedSlices = {}
+    origins: PackedSlices = {}
+
+
+class ProjectFile(_Strict):
+    """All of a project file.
+
+    Attributes:
+        cases: in the order of the case list.
+        current: index of the case that was open.
+        model: name of the chosen model, or "" for the automatic choice.
+    """
+
+    format: Literal["sdseg-project"] = _FORMAT
+    version: Literal[1] = _VERSION
+    application: str = APPLICATION
+    cases: list[CaseEntry] = []
+    current: int = 0
+    model: str = ""
+
+
+def entry_of(case: Case) -> CaseEntry:
+    """A case as it is kept in a project."""
+    scan = case.scan
+    return CaseEntry(
+        name=case.name,
+        source=str(case.source.absolute()),
+        series=scan.stored.series,
+        patient_key=case.patient_key,
+        shape=scan.grid.shape,
+        affine=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in scan.grid.affine),
+        plane=scan.plane,
+        labels=[LabelEntry(**vars(label)) for label in case.labels],
+        box=BoxEntry(start=case.box.start, stop=case.box.stop) if case.box else None,
+        review=case.review,
+        slice_review=dict(case.slice_review),
+        label_map=_pack_label_map(case.label_map),
+        origins={i: _pack(bits) for i, bits in case.label_map.origins.packed_slices().items()},
+    )
+
+
+def case_of(entry: CaseEntry) -> Case:
+    """Opens the scan of an entry and puts the work back.
+
+    Raises:
+        UserError: the scan is gone, can't be read, or is not the one the labels were drawn on.
+    """
+    source = Path(entry.source)
+    case = open_case(source, series=entry.series)
+    grid = Grid(entry.shape, np.array(entry.affine))
+    if not case.scan.grid.same_place(grid) or case.scan.plane != entry.plane:
+        raise UserError(
+            f"{source.name} has changed since the project was saved: its grid is another one.",
+            hint="Put the old file back; the labels stay in the project.",
+        )
+    with reading(source):
+        case.label_map = _unpack_label_map(entry)
+    case.name = entry.name
+    case.labels = LabelList(tuple(Label(**dict(label)) for label in entry.labels))
+    case.box = Box(entry.box.start, entry.box.stop) if entry.box else None
+    case.review = entry.review
+    case.slice_review = dict(entry.slice_review)
+    case.patient_key = entry.patient_key
+    return case
+
+
+def write_project(path: Path, project: ProjectFile) -> None:
+    """Writes a project, all of it or nothing.
+
+    Raises:
+        UserError: the disk refused; an older file stays as it was.
+    """
+    folder = path.absolute().parent
+    cases = [c.model_copy(update={"nearby": _nearby(c.source, folder)}) for c in project.cases]
+    text = project.model_copy(update={"cases": cases}).model_dump_json(indent=1)
+    with writing(path):
+        atomic_write_text(path, text + "\n")
+
+
+def read_project(path: Path) -> ProjectFile:
+    """Reads a project; sources that moved together with it are found again.
+
+    Raises:
+        UserError: it can't be read, or is no project of this version.
+    """
+    with reading(path):
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+    _check_version(path, content)
+    try:
+        project = ProjectFile.model_validate(content)
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UserError(
+            f"{path.name} is damaged: {place or 'its content'} can't be understood.",
+            hint="Open an older copy of the project.",
+        ) from error
+    folder = path.absolute().parent
+    cases = [c.model_copy(update={"source": _found_source(c, folder)}) for c in project.cases]
+    return project.model_copy(update={"cases": cases})
+
+
+def _check_version(path: Path, content: object) -> None:
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise UserError(
+            f"{path.name} is not a project of SDSeg Studio.",
+            hint="Projects are the files that Save project wrote.",
+        )
+    version = content.get("version")
+    if isinstance(version, int) and version > _VERSION:
+        raise UserError(
+            f"{path.name} was written by a newer version of the program.",
+            hint="Update SDSeg Studio, then open it again.",
+        )
+
+
+def _nearby(source: str, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(source, folder)).as_posix()
+    except ValueError:  # another drive
+        return ""
+
+
+def _found_source(entry: CaseEntry, folder: Path) -> str:
+    if entry.nearby and not Path(entry.source).exists() and (folder / entry.nearby).exists():
+        return str((folder / entry.nearby).resolve())
+    return entry.source
+
+
+def _pack(values: NDArray[np.uint8]) -> str:
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(values), 3)).decode("ascii")
+
+
+def _unpack(text: str, size: int) -> NDArray[np.uint8]:
+    """Exactly `size` bytes, or ValueError; never allocates more."""
+    unpacker = zlib.decompressobj()
+    raw = unpacker.decompress(base64.b64decode(text, validate=True), size + 1)
+    if len(raw) != size or not unpacker.eof:
+        raise ValueError(f"{len(raw)} bytes, expected {size}")
+    return np.frombuffer(raw, dtype=np.uint8)
+
+
+def _pack_label_map(label_map: LabelMap) -> dict[int, str]:
+    count = label_map.shape[label_map.plane]
+    slices = ((index, label_map.slice(index)) for index in range(count))
+    return {index: _pack(values) for index, values in slices if values.any()}
+
+
+def _unpack_label_map(entry: CaseEntry) -> LabelMap:
+    values = np.zeros(entry.shape, dtype=np.uint8)
+    rows, columns = (n for axis, n in enumerate(entry.shape) if axis != entry.plane)
+    for index, text in entry.label_map.items():
+        place = (slice(None),) * entry.plane + (index,)
+        values[place] = _unpack(text, rows * columns).reshape(rows, columns)
+    label_map = LabelMap(entry.shape, entry.plane, values)
+    size = -(-rows * columns // 4)
+    label_map.origins.load_packed({i: _unpack(text, size) for i, text in entry.origins.items()})
+    return label_map

@@ -1,0 +1,223 @@
+"""Pictures: PNG, JPEG, TIFF and BMP in; label values and previews as PNG out."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from engine.domain.grid import picture_grid
+from engine.domain.stored import StoredForm
+from engine.domain.volume import Volume
+from engine.errors import UserError
+from engine.io.kinds import reading, suffix_of
+from engine.io.orientation import exif_form, to_array, to_stored
+from engine.system.atomic import atomic_write
+
+_WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+_TIFF = (".tif", ".tiff")
+
+
+def read_picture(path: Path) -> tuple[Volume, list[str]]:
+    """Reads a picture upright.
+
+    Returns:
+        The scan, ``[1, j, i]`` or ``[1, j, i, 3]``, and what was odd about it.
+
+    Raises:
+        UserError: the file is damaged, too large, or of a kind that is not supported.
+    """
+    remarks: list[str] = []
+    with reading(path):
+        pixels, rotation = _read_pixels(path, remarks)
+    form = exif_form(rotation)
+    upright = _as_array(pixels, form)
+    scan = Volume(upright, picture_grid(*upright.shape[1:3]), modality="picture", stored=form)
+    return scan, remarks
+
+
+def read_indices(path: Path) -> NDArray[Any]:
+    """The values of a mask picture, upright ``[j, i]``; a palette's indices, not its colours.
+
+    Raises:
+        UserError: it can't be read, or is a colour picture.
+    """
+    with reading(path), _opened(path) as image:
+        if image.mode not in ("1", "L", "P", *_WIDE_GREY):
+            raise UserError(
+                f"{path.name} is a colour picture; a mask has one number a pixel.",
+                hint="Open the mask itself, not its coloured overlay.",
+            )
+        form = exif_form(_rotation_of(image))
+        return _as_array(np.asarray(image), form)[0]
+
+
+def write_png(path: Path, pixels: NDArray[Any], form: StoredForm | None = None) -> None:
+    """Writes a PNG, all of it or nothing.
+
+    Args:
+        path: replaced if it exists.
+        pixels: upright, uint8 or uint16 ``[j, i]``, or uint8 ``[j, i, 3]``.
+        form: of the source picture: the PNG then repeats its stored order and its EXIF rotation,
+            so that it fits the source for readers that turn pictures and for those that don't.
+    """
+    options: dict[str, Any] = {}
+    if form is not None and form.rotation != 1:
+        pixels = to_stored(pixels[None], form)[:, :, 0].swapaxes(0, 1)
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = form.rotation
+        options["exif"] = exif
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    with atomic_write(path) as draft:
+        image.save(draft, format="PNG", **options)
+
+
+def _as_array(pixels: NDArray[Any], form: StoredForm) -> NDArray[Any]:
+    """Stored ``[row, column, ...]`` -> ``[1, j, i, ...]``."""
+    stored = pixels.swapaxes(0, 1)[:, :, None]
+    return np.ascontiguousarray(to_array(stored, form))
+
+
+def _opened(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return Image.open(path)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise _too_large(path) from error
+
+
+def _too_large(path: Path) -> UserError:
+    limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+    return UserError(
+        f"{path.name} has more than {limit} million pixels.",
+        hint="Cut or shrink the picture first.",
+    )
+
+
+def _rotation_of(image: Image.Image) -> int:
+    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return value if isinstance(value, int) else 1
+
+
+def _read_pixels(path: Path, remarks: list[str]) -> tuple[NDArray[Any], int]:
+    """Pixels as stored, ``[row, column]`` or ``[row, column, 3]``, and the EXIF rotation."""
+    if suffix_of(path) in _TIFF and not _is_plain_tiff(path):
+        return _read_tiff(path), 1
+    with _opened(path) as image:
+        if getattr(image, "n_frames", 1) > 1:
+            raise UserError(
+                f"{path.name} holds {getattr(image, 'n_frames', 1)} pictures; one is needed.",
+                hint="Save the one you need as a file of its own.",
+            )
+        _note_lost_depth(path, image, remarks)
+        rotation = _rotation_of(image)
+        return _grey_or_rgb(path, image, remarks), rotation
+
+
+def _is_plain_tiff(path: Path) -> bool:
+    """True where Pillow reads the TIFF without loss."""
+    try:
+        with _opened(path) as image:
+            tags = getattr(image, "tag_v2", {})
+            bits = tags.get(258, (1,))
+            wide_colour = len(bits) >= 3 and max(bits) > 8
+            if not wide_colour:
+                image.load()
+            return not wide_colour
+    except UserError:
+        raise
+    except Exception:  # noqa: BLE001, Pillow raises many kinds; tifffile has the last word
+        return False
+
+
+def _read_tiff(path: Path) -> NDArray[Any]:
+    """TIFFs that Pillow can't read (odd LZW, samples that contradict the header), or only in 8 bit."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        if len(tiff.pages) != 1:
+            raise UserError(
+                f"{path.name} holds {len(tiff.pages)} pictures; one is needed.",
+                hint="Save the one you need as a file of its own.",
+            )
+        page = cast(tifffile.TiffPage, tiff.pages[0])
+        if page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or 0):
+            raise _too_large(path)
+        pixels = page.asarray()
+        if page.axes.startswith("S"):
+            pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 3 and pixels.shape[2] > 3:
+        pixels = pixels[:, :, :3]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise UserError(f"{path.name} has pixels of an unknown layout {pixels.shape}.")
+    return _grey_if_equal(_plain_type(path, pixels))
+
+
+def _plain_type(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.dtype.kind == "c" or pixels.dtype.kind not in "buif":
+        raise UserError(f"{path.name} has pixels that are not plain numbers.")
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.ndim == 3 and pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"{path.name} has colours of {pixels.dtype.name}.", hint="Save it with 8 or 16 bit."
+        )
+    if pixels.dtype.kind == "f":
+        return _finite(pixels.astype(np.float32))
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _finite(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    good = np.isfinite(pixels)
+    lowest = pixels[good].min() if good.any() else np.float32(0)
+    return np.where(good, pixels, lowest)
+
+
+def _grey_if_equal(pixels: NDArray[Any]) -> NDArray[Any]:
+    """One channel where all three are equal and the file only says colour (CVC's masks)."""
+    if pixels.ndim == 3 and not (pixels != pixels[:, :, :1]).any():
+        return np.ascontiguousarray(pixels[:, :, 0])
+    return pixels
+
+
+def _note_lost_depth(path: Path, image: Image.Image, remarks: list[str]) -> None:
+    # Pillow gives a PNG with 16 bits a colour in 8 bits; its header says so in byte 24.
+    if image.format != "PNG":
+        return
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    if start[24] == 16 and image.mode in ("RGB", "RGBA", "LA"):
+        remarks.append(f"{path.name} has 16 bits a colour; the upper 8 are used.")
+
+
+def _grey_or_rgb(path: Path, image: Image.Image, remarks: list[str]) -> NDArray[Any]:
+    if image.mode in ("L", "RGB", *_WIDE_GREY):
+        has_key = "transparency" in image.info
+        if not has_key:
+            return _plain_type(path, np.asarray(image))
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode in _WIDE_GREY:
+        return _plain_type(path, np.asarray(image))
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa", "P") or "transparency" in image.info:
+        return _without_alpha(path, image, remarks)
+    return np.asarray(image.convert("RGB"))
+
+
+def _without_alpha(path: Path, image: Image.Image, remarks: list[str]) -> NDArray[Any]:
+    """Palette and alpha resolved; what is transparent becomes black, and that is said."""
+    rgba = np.asarray(image.convert("RGBA"))
+    alpha = rgba[:, :, 3]
+    colours = rgba[:, :, :3]
+    if (alpha != 255).any():
+        remarks.append(f"{path.name} has transparent parts; they are shown black.")
+        weighted = colours.astype(np.uint16) * alpha[:, :, None]
+        colours = ((weighted + 127) // 255).astype(np.uint8)
+    return _grey_if_equal(colours) if image.mode in ("LA", "La", "P", "PA", "L") else colours
