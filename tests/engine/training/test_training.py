@@ -1,0 +1,228 @@
+"""A whole training run at tiny size on pictures made here: it learns, resumes and refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from engine.domain.targets import Target
+from engine.errors import Cancelled, UserError
+from engine.models.schema import Preprocessing
+from engine.sdseg.config import TINY
+from engine.sdseg.network import SDSegNetwork
+from engine.training.augment import augment
+from engine.training.autoencoder import ceiling, train_autoencoder
+from engine.training.dataset import SliceDataset, find_pairs, read_dataset, read_names
+from engine.training.ema import Ema
+from engine.training.losses import dice_loss, mask_picture, noise_and_latent_loss
+from engine.training.options import (
+    Augmentation,
+    Identity,
+    Objective,
+    Optimisation,
+    TrainOptions,
+)
+from engine.training.randomness import batch_indices, step_generator
+from engine.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+RULES = Preprocessing(size=64)
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory) -> Path:
+    """Bright discs on a dark ground, and where they are (value 2, with a ring of 1)."""
+    folder = tmp_path_factory.mktemp("discs")
+    generator = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    rows, columns = np.mgrid[0:64, 0:64]
+    stems = [f"case{n:02d}" for n in range(10)]
+    for stem in stems:
+        centre, radius = generator.uniform(20, 44, 2), generator.uniform(8, 16)
+        distance = np.hypot(rows - centre[0], columns - centre[1])
+        picture = np.where(distance < radius, 200, 40) + generator.normal(0, 8, (64, 64))
+        mask = np.where(distance < radius / 2, 2, np.where(distance < radius, 1, 0))
+        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"images/{stem}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(folder / f"masks/{stem}.png")
+    (folder / "train.txt").write_text("\n".join(stems[:8]))
+    (folder / "val.txt").write_text("\n".join(stems[8:]))
+    return folder
+
+
+def load(folder: Path, split: str) -> SliceDataset:
+    pairs = find_pairs(folder / "images", folder / "masks", read_names(folder / split), split)
+    return read_dataset(pairs, RULES, Target("disc", (1, 2)))
+
+
+def options(folder: Path, output: Path, **optimisation) -> TrainOptions:
+    return TrainOptions(
+        images=folder / "images",
+        masks=folder / "masks",
+        train=folder / "train.txt",
+        val=folder / "val.txt",
+        output=output,
+        target=Target("disc", (1, 2)),
+        preprocessing=RULES,
+        identity=Identity("tiny"),
+        preset="tiny",
+        objective=Objective(mask_weight=1.0, last_share=0.5),
+        optimisation=Optimisation(
+            **{"steps": 6, "batch": 4, "base_lr": 5e-4, "warmup": 2, **optimisation}
+        ),
+        val_every=100,
+        checkpoint_every=100,
+    )
+
+
+def trainer_for(folder: Path, chosen: TrainOptions) -> Trainer:
+    torch.manual_seed(0)
+    network = SDSegNetwork.build(TINY)
+    return Trainer(network, load(folder, "train.txt"), load(folder, "val.txt"), chosen, CPU)
+
+
+def weights(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
+
+
+def test_the_data_set_merges_the_classes_of_the_target(data_folder: Path) -> None:
+    data = load(data_folder, "train.txt")
+    assert len(data) == 8 and data.pictures.shape == (8, 3, 64, 64)
+    raw = np.asarray(Image.open(data_folder / "masks/case00.png"))
+    assert np.array_equal(data.masks[0].numpy() > 127, raw > 0)
+    pictures, masks = data.batch(torch.tensor([0, 3]))
+    assert -1 <= float(pictures.min()) and float(pictures.max()) <= 1 and masks.max() == 1
+
+
+def test_a_name_without_a_file_is_refused(data_folder: Path) -> None:
+    with pytest.raises(UserError, match="case99"):
+        find_pairs(data_folder / "images", data_folder / "masks", ["case99"], "train.txt")
+
+
+def test_a_mask_of_another_size_is_refused(data_folder: Path, tmp_path: Path) -> None:
+    for name, side in (("images", 64), ("masks", 32)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((side, side), np.uint8)).save(tmp_path / name / "a.png")
+    pairs = find_pairs(tmp_path / "images", tmp_path / "masks", ["a"], "train.txt")
+    with pytest.raises(UserError, match=r"a\.png"):
+        read_dataset(pairs, RULES, Target("disc", (1,)))
+
+
+def test_the_autoencoder_learns_to_repeat_masks(data_folder: Path) -> None:
+    data = load(data_folder, "train.txt")
+    network = SDSegNetwork.build(TINY)
+    torch.manual_seed(0)
+    before = ceiling(network.autoencoder, data, CPU)
+    train_autoencoder(
+        network.autoencoder,
+        data,
+        Optimisation(batch=8, autoencoder_steps=150, autoencoder_lr=1e-2),
+        0,
+        CPU,
+    )
+    after = ceiling(network.autoencoder, data, CPU)
+    assert after > 0.8 and after > before
+    assert not any(p.requires_grad for p in network.autoencoder.parameters())
+
+
+def test_a_few_steps_lower_the_loss_and_leave_the_autoencoder_alone(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    trainer = trainer_for(data_folder, options(data_folder, tmp_path / "m", steps=40))
+    frozen = trainer.network.autoencoder.encoder.conv_in.weight.clone()
+    losses: list[float] = []
+    trainer.run(lambda p: losses.append(p.losses["loss"]))
+    assert np.mean(losses[-8:]) < np.mean(losses[:8])
+    assert torch.equal(trainer.network.autoencoder.encoder.conv_in.weight, frozen)
+    assert (tmp_path / "m.run" / "curves.csv").read_text().startswith("step,cpu_minutes")
+
+
+def test_a_resumed_run_ends_bit_equal(data_folder: Path, tmp_path: Path) -> None:
+    whole = trainer_for(data_folder, options(data_folder, tmp_path / "whole"))
+    whole.run()
+    part = trainer_for(data_folder, options(data_folder, tmp_path / "part"))
+    with pytest.raises(Cancelled):
+        part.run(is_cancelled=lambda: part.step == 3)
+    again = trainer_for(data_folder, options(data_folder, tmp_path / "part"))
+    assert again.restore(tmp_path / "part.run") and again.step == 3
+    again.run()
+    assert torch.equal(weights(whole), weights(again))
+
+
+def test_a_loss_that_is_not_a_number_stops_at_that_step(data_folder: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data_folder, options(data_folder, tmp_path / "m"))
+    with torch.no_grad():
+        trainer.network.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(UserError, match="step 0"):
+        trainer.run()
+
+
+def test_equation_3_relates_its_two_terms_for_noise_prediction() -> None:
+    network = SDSegNetwork.build(replace(TINY, prediction_type="epsilon"))
+    generator = torch.Generator().manual_seed(0)
+    z0, noise, output = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(3))
+    for step in (50, 500, 900):
+        t = torch.tensor([step])
+        z_t = network.schedule.add_noise(z0, noise, t)
+        eps, latent = noise_and_latent_loss(network, output, z0, z_t, noise, t)
+        factor = (1 / network.schedule.alphas_cumprod[step] - 1) ** 0.5
+        assert float(latent / eps) == pytest.approx(float(factor), rel=1e-3)
+
+
+def test_dice_loss_and_mask_picture() -> None:
+    masks = torch.zeros(1, 1, 8, 8)
+    masks[..., :4] = 1
+    assert float(dice_loss(masks, masks)) == pytest.approx(0.0, abs=1e-6)
+    assert float(dice_loss(1 - masks, masks)) > 0.95
+    assert mask_picture(masks).unique().tolist() == [-1.0, 1.0]
+    assert mask_picture(masks).shape == (1, 3, 8, 8)
+
+
+def test_no_augmentation_changes_nothing_and_equal_seeds_give_equal_results() -> None:
+    pictures = torch.rand(3, 3, 32, 32) * 2 - 1
+    masks = (torch.rand(3, 1, 32, 32) > 0.5).float()
+    same, same_masks = augment(pictures, masks, Augmentation(flips=""), step_generator(0, "a", 0))
+    torch.testing.assert_close(same, pictures, atol=1e-5, rtol=0)
+    assert torch.equal(same_masks, masks)
+    strong = Augmentation(
+        "hv", 180, (0.5, 2), 0.2, 0.2, 1.5, 0.3, 0.2, 0.2, 0.4, blur=1.0, noise=0.1
+    )
+    first, second = (augment(pictures, masks, strong, step_generator(7, "a", 3)) for _ in "ab")
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert first[0].min() >= -1 and first[0].max() <= 1
+
+
+def test_picture_and_mask_move_together() -> None:
+    picture = torch.full((1, 3, 64, 64), -1.0)
+    picture[..., 10:30, 20:50] = 1.0
+    masks = (picture[:, :1] > 0).float()
+    rules = Augmentation("hv", 90, (0.8, 1.2), 0.2, 0.1)
+    for step in range(20):
+        moved, moved_masks = augment(picture, masks, rules, step_generator(0, "g", step))
+        inside, outside = moved[:, :1][moved_masks > 0], moved[:, :1][moved_masks == 0]
+        assert inside.min() > -0.1 and outside.max() < 0.1
+
+
+def test_average_follows_and_swaps_back() -> None:
+    layer = torch.nn.Linear(2, 2)
+    ema = Ema(layer.named_parameters(), 0.999)
+    start = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight.add_(1.0)
+    ema.update(layer.named_parameters())
+    expected = start + (1 - 2 / 11)  # decay (1 + 1) / (10 + 1) after the first update
+    torch.testing.assert_close(ema.averages["weight"], expected)
+    raw = layer.weight.detach().clone()
+    ema.swap(layer.named_parameters())
+    torch.testing.assert_close(layer.weight.detach(), expected)
+    ema.swap(layer.named_parameters())
+    assert torch.equal(layer.weight, raw)
+
+
+def test_batches_do_not_repeat_a_picture_where_they_need_not() -> None:
+    generator = step_generator(0, "x", 1)
+    assert sorted(batch_indices(5, 5, generator).tolist()) == [0, 1, 2, 3, 4]
+    assert batch_indices(2, 8, generator).shape == (8,)
