@@ -1,0 +1,1 @@
+"""The computer around the program: files that are saved whole, resources, child processes."""

@@ -1,0 +1,95 @@
+"""Saving all or nothing.
+
+The new content goes to a temporary file beside the target, is flushed to the disk, and replaces
+the target in one step. Whatever fails before that step leaves the old file as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yields a temporary path to write to; on success it becomes `path`.
+
+    The temporary name ends with the target's own name, so that libraries which look at the ending
+    (``.nii.gz``) do the right thing.
+
+    Args:
+        path: the file to replace or create; its folder must exist.
+
+    Raises:
+        UserError: the folder is missing or read-only, or the disk is full. Nothing is left behind
+            and the old file stays.
+    """
+    draft: Path | None = None
+    try:
+        draft = _draft_beside(path)
+        yield draft
+        _flush(draft)
+        os.replace(draft, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"{path.name} can't be saved: {reason}.",
+            hint="Choose another folder, or free some space, and save again.",
+        ) from error
+    finally:
+        if draft is not None:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
+def atomic_write_bytes(path: Path, content: bytes) -> None:
+    """Saves bytes all or nothing; see `atomic_write`."""
+    with atomic_write(path) as draft:
+        draft.write_bytes(content)
+
+
+def atomic_write_text(path: Path, content: str) -> None:
+    """Saves text as UTF-8 all or nothing; see `atomic_write`."""
+    atomic_write_bytes(path, content.encode("utf-8"))
+
+
+def _draft_beside(path: Path) -> Path:
+    # A short random prefix: a long file name must not become too long by being saved.
+    handle, name = tempfile.mkstemp(prefix=".~", suffix=_ending(path), dir=path.parent)
+    os.close(handle)
+    draft = Path(name)
+    # mkstemp makes files that only their owner reads; a saved file is like any other.
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    draft.chmod(mode)
+    return draft
+
+
+def _ending(path: Path) -> str:
+    return "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no handle on a folder to flush
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
