@@ -21,11 +21,13 @@ class Grid:
             An axial CT with 1 mm voxels has ``diag(-1, -1, 1, 1)``.
         calibrated: False where the spacing is not known in mm (a plain picture); lengths are then
             in pixels.
+        oriented: False where nothing says how the patient lies in it; no letters are shown then.
     """
 
     shape: Shape3
     affine: Affine
     calibrated: bool = True
+    oriented: bool = True
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine, dtype=np.float64)
@@ -62,4 +64,4 @@ class Grid:
 
 def picture_grid(height: int, width: int) -> Grid:
     """The grid of a plain picture: one slice, pixels of unknown size."""
-    return Grid((1, height, width), np.diag([-1.0, -1.0, 1.0, 1.0]), calibrated=False)
+    return Grid((1, height, width), np.diag([-1.0, -1.0, 1.0, 1.0]), False, False)

@@ -41,12 +41,12 @@ def as_shown(pixels: NDArray[Any], plane: int) -> NDArray[Any]:
 
 
 def edge_letters(grid: Grid, plane: int) -> EdgeLetters | None:
-    """Letters at the edges of a slice as it is shown; None for a plain picture.
+    """Letters at the edges of a slice as it is shown; None where nothing says how the patient lies.
 
     R, L, A, P, H, F: right, left, anterior, posterior, head, foot. A second letter is added where
     the edge is more than 20 degrees off the first.
     """
-    if not grid.calibrated:
+    if not grid.oriented:
         return None
     row_axis, column_axis = (axis for axis in range(3) if axis != plane)
     down = grid.affine[:3, 2 - row_axis] * (-1.0 if rows_run_up(plane) else 1.0)

@@ -207,8 +207,8 @@ def _write_overlays(case: Case, array: Labels, path: Path, slices: range | None)
 
     scan = case.scan
     level, width = default_window(scan)
-    is_file = suffix_of(path) in (".png", *NIFTI_OUT)
-    folder, stem = (path.parent, stem_of(path)) if is_file else (path, case.name)
+    folder, stem = _overlay_place(case, path)
+    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for index in slices if slices is not None else range(scan.slice_count):
         labels = _slice_of(array, scan.plane, index)
@@ -223,6 +223,14 @@ def _write_overlays(case: Case, array: Labels, path: Path, slices: range | None)
         form = scan.stored if scan.is_picture else None
         write_png(written[-1], as_shown(picture, scan.plane), form)
     return written
+
+
+def _overlay_place(case: Case, path: Path) -> tuple[Path, str]:
+    """Beside a PNG, among the PNGs of a folder, or in a folder beside a NIfTI file."""
+    suffix = suffix_of(path)
+    if suffix in NIFTI_OUT:
+        return path.with_name(f"{stem_of(path)}_overlay"), stem_of(path)
+    return (path.parent, stem_of(path)) if suffix == ".png" else (path, case.name)
 
 
 def _read_nifti_mask(path: Path, scan: Volume) -> Labels:

@@ -69,6 +69,7 @@ def read_nifti(path: Path) -> tuple[Volume, list[str]]:
         grid = Grid(
             (array.shape[0], array.shape[1], array.shape[2]),
             array_affine(affine, found.shape, form),
+            oriented=bool(found.header["sform_code"] > 0 or found.header["qform_code"] > 0),
         )
         plane = plane_of(grid)
         return Volume(array, grid, plane, slope, intercept, stored=form), remarks

@@ -1,0 +1,266 @@
+"""What is read from the header of each DICOM image before its pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from engine.errors import UserError
+
+Vector = NDArray[np.float64]
+
+_TAGS = [
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality",
+    "PatientName", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID",
+    "SeriesNumber", "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SamplesPerPixel",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
+    "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter",
+    "WindowWidth", "PixelPaddingValue", "Units",
+]  # fmt: skip
+# Objects that are about images but are none themselves.
+_NO_IMAGE = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC"}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageHeader:
+    """One DICOM image without its pixels.
+
+    Attributes:
+        path: its file.
+        series, number, study: series UID, series number and study UID, as text.
+        modality, photometric: as DICOM names them.
+        shape: (rows, columns).
+        samples, frames, bytes_a_sample: layout of the pixels.
+        compressed: True if the file may be smaller than its pixels.
+        position: of the first pixel's centre in mm, LPS+, or None.
+        along_row, down_column: unit vectors in LPS+ of rising column and row index, or None.
+        spacing: (row, column) distance in mm; None if unknown.
+        spacing_at_detector: True if it was measured at a radiograph's detector.
+        thickness: best guess of the slice distance where positions can't tell, in mm.
+        slope, intercept: stored value to real value.
+        unit: of the real values, or "".
+        window: (level, width), or None.
+        padding: stored value of what was not measured, or None.
+        localizer: True for a scout.
+    """
+
+    path: Path
+    series: str
+    number: str
+    study: str
+    modality: str
+    photometric: str
+    shape: tuple[int, int]
+    samples: int
+    frames: int
+    bytes_a_sample: int
+    compressed: bool
+    position: Vector | None
+    along_row: Vector | None
+    down_column: Vector | None
+    spacing: tuple[float, float] | None
+    spacing_at_detector: bool
+    thickness: float
+    slope: float
+    intercept: float
+    unit: str
+    window: tuple[float, float] | None
+    padding: int | None
+    localizer: bool
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Of one decoded image."""
+        return self.shape[0] * self.shape[1] * self.samples * self.bytes_a_sample * self.frames
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is known of the patient, only while a folder is opened; `repr` shows nothing."""
+
+    id: str
+    name: str
+
+    def __repr__(self) -> str:
+        return "Patient(...)"
+
+    def is_named_in(self, text: str) -> bool:
+        """True if a file name gives the patient away."""
+        plain = text.casefold()
+        parts = [p for p in self.name.replace("^", " ").replace("=", " ").split() if len(p) > 2]
+        return any(p.casefold() in plain for p in [*parts, self.id] if len(p) > 2)
+
+
+def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
+    """A DICOM file; without `pixels` only what `read_image_header` needs.
+
+    Raises:
+        pydicom.errors.InvalidDicomError and others: it is none.
+    """
+    options: dict[str, Any] = {} if pixels else {"specific_tags": _TAGS, "stop_before_pixels": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd values are judged here, once
+        try:
+            return pydicom.dcmread(path, **options)
+        except InvalidDicomError:
+            return pydicom.dcmread(path, force=True, **options)
+
+
+def read_image_header(path: Path) -> tuple[ImageHeader, Patient] | None:
+    """The header of an image, or None for a DICOM file that holds none (a report, a plan).
+
+    Raises:
+        UserError: a value that is needed makes no sense.
+    """
+    ds = read_dataset(path, pixels=False)
+    modality = _text(ds, "Modality")
+    if modality in _NO_IMAGE or "Rows" not in ds or "Columns" not in ds:
+        return None
+    along_row, down_column = _directions(path, ds)
+    spacing, at_detector = _spacing(ds)
+    numbers = _floats(ds, "ImagePositionPatient", 3)
+    header = ImageHeader(
+        path=path,
+        series=_text(ds, "SeriesInstanceUID"),
+        number=_text(ds, "SeriesNumber"),
+        study=_text(ds, "StudyInstanceUID"),
+        modality=modality,
+        photometric=_text(ds, "PhotometricInterpretation").upper(),
+        shape=(_whole(path, ds, "Rows"), _whole(path, ds, "Columns")),
+        samples=_whole(path, ds, "SamplesPerPixel", 1),
+        frames=_whole(path, ds, "NumberOfFrames", 1),
+        bytes_a_sample=max(1, _whole(path, ds, "BitsAllocated", 16) // 8),
+        compressed=_is_compressed(ds),
+        position=None if numbers is None else np.array(numbers),
+        along_row=along_row,
+        down_column=down_column,
+        spacing=spacing,
+        spacing_at_detector=at_detector,
+        thickness=_thickness(ds),
+        slope=_number(ds, "RescaleSlope", 1.0) or 1.0,
+        intercept=_number(ds, "RescaleIntercept", 0.0),
+        unit=_unit(ds, modality),
+        window=_window(ds),
+        padding=_padding(ds),
+        localizer="LOCALIZER" in [str(word).upper() for word in _many(ds, "ImageType")],
+    )
+    return header, Patient(_text(ds, "PatientID"), _text(ds, "PatientName"))
+
+
+@lru_cache(maxsize=64)
+def patient_key(identity: str) -> str:
+    """The same for two cases of one patient; can't be turned back into the id.
+
+    A plain hash of a short number could be found by trying all numbers, so a slow one is used.
+    """
+    salt = b"sdseg studio patient key"
+    return hashlib.scrypt(identity.encode(), salt=salt, n=2**14, r=8, p=1, dklen=12).hex()
+
+
+def short_hash(uid: str) -> str:
+    """A one-way name for a UID."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:16] if uid else ""
+
+
+def _text(ds: FileDataset, name: str) -> str:
+    value = ds.get(name)
+    return "" if value is None else str(value).strip()
+
+
+def _many(ds: FileDataset, name: str) -> list[Any]:
+    value = ds.get(name)
+    if value is None or isinstance(value, str):
+        return [] if value is None else [value]
+    return list(value) if hasattr(value, "__iter__") else [value]
+
+
+def _floats(ds: FileDataset, name: str, count: int) -> list[float] | None:
+    """Exactly `count` finite numbers, or None."""
+    try:
+        values = [float(v) for v in _many(ds, name)]
+    except (TypeError, ValueError):
+        return None
+    return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def _number(ds: FileDataset, name: str, default: float) -> float:
+    try:
+        values = [float(v) for v in _many(ds, name)[:1]]
+    except (TypeError, ValueError):
+        return default
+    return values[0] if values and np.isfinite(values[0]) else default
+
+
+def _whole(path: Path, ds: FileDataset, name: str, default: int = 0) -> int:
+    try:
+        value = int(ds.get(name) or default)
+    except (TypeError, ValueError):
+        value = 0
+    if value < 1:
+        raise UserError(f"{path.name} is damaged: its {name} makes no sense.")
+    return value
+
+
+def _directions(path: Path, ds: FileDataset) -> tuple[Vector | None, Vector | None]:
+    values = _floats(ds, "ImageOrientationPatient", 6)
+    if values is None:
+        return None, None
+    row, column = np.array(values[:3]), np.array(values[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(row @ column) > 0.01:
+        raise UserError(f"{path.name} is damaged: its directions in the patient make no sense.")
+    return row / lengths[0], column / lengths[1]
+
+
+def _spacing(ds: FileDataset) -> tuple[tuple[float, float] | None, bool]:
+    for name, at_detector in (("PixelSpacing", False), ("ImagerPixelSpacing", True)):
+        values = _floats(ds, name, 2)
+        if values is not None and min(values) > 0:
+            return (values[0], values[1]), at_detector
+    return None, False
+
+
+def _thickness(ds: FileDataset) -> float:
+    candidates = (_number(ds, n, 0.0) for n in ("SpacingBetweenSlices", "SliceThickness"))
+    return next((abs(c) for c in candidates if c), 1.0)
+
+
+def _unit(ds: FileDataset, modality: str) -> str:
+    if modality == "CT":
+        return "HU" if _text(ds, "RescaleType").upper() in ("", "HU") else ""
+    return _text(ds, "Units")
+
+
+def _window(ds: FileDataset) -> tuple[float, float] | None:
+    width = _number(ds, "WindowWidth", 0.0)
+    level = _number(ds, "WindowCenter", np.inf if "WindowCenter" not in ds else 0.0)
+    return (level, width) if width > 0 and np.isfinite(level) else None
+
+
+def _padding(ds: FileDataset) -> int | None:
+    value = ds.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    bits = ds.get("BitsAllocated")
+    signed = ds.get("PixelRepresentation") == 1
+    # Often written as if it were unsigned (63536 for -2000).
+    return value - 65536 if signed and bits == 16 and value > 32767 else value
+
+
+def _is_compressed(ds: FileDataset) -> bool:
+    syntax = ds.file_meta.get("TransferSyntaxUID") if hasattr(ds, "file_meta") else None
+    if not isinstance(syntax, UID) or not syntax.is_transfer_syntax:
+        return False
+    return syntax.is_compressed or syntax.is_deflated

@@ -1,0 +1,198 @@
+"""The pixels of a DICOM series, read straight into their place in the array."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.grid import Grid
+from engine.domain.volume import Volume
+from engine.errors import UserError
+from engine.io.dicom_header import ImageHeader, read_dataset, short_hash
+from engine.io.dicom_stack import Stack
+from engine.io.kinds import reading
+from engine.io.orientation import array_affine, closest_form, to_stored
+
+MAX_BYTES = 16 * 2**30
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "PALETTE COLOR")
+Progress = Callable[[int, int], None]
+
+
+def check_pixels(image: ImageHeader) -> None:
+    """Refuses what can't be read, before anything is allocated.
+
+    Raises:
+        UserError: several frames, an unknown kind of pixel, or a file that is too short.
+    """
+    name = image.path.name
+    if image.frames > 1:
+        raise UserError(
+            f"{name} holds {image.frames} frames in one file, which can't be opened yet.",
+            hint="Export the series as one file an image.",
+        )
+    if image.photometric not in (*_GREY, *_COLOUR):
+        kind = image.photometric or "nothing"
+        raise UserError(f"{name} says {kind} about its colours, which can't be shown.")
+    size = image.path.stat().st_size
+    if not image.compressed and size < image.pixel_bytes:
+        raise UserError(f"{name} is cut short: pixels are missing.", hint="Copy the file again.")
+    if image.pixel_bytes > MAX_BYTES:
+        raise UserError(f"{name} says it is larger than any picture that opens: it is damaged.")
+
+
+def read_stack(stack: Stack, progress: Progress | None = None) -> tuple[Volume, list[str]]:
+    """Reads the pixels of a stack into one array in LPS+ order.
+
+    Returns:
+        The scan and what was odd. Missing slices hold the lowest value and are not `loaded`.
+    """
+    first = stack.images[0]
+    _check_twins(stack)
+    pixels = read_pixels(first)
+    kind = _common_type(stack, pixels)
+    columns, rows = pixels.shape[1], pixels.shape[0]
+    shape = (columns, rows, stack.depth)
+    if pixels.nbytes * stack.depth > MAX_BYTES:
+        raise UserError(f"The series has more than the {MAX_BYTES >> 30} GB that open.")
+    form = replace(closest_form(stack.affine), format="dicom", series=short_hash(first.series))
+    k, j, i = (shape[axis] for axis in form.axes)
+    array = np.zeros((k, j, i, *pixels.shape[2:]), dtype=kind)
+    places = to_stored(array, form)  # a view: what is written here lands in its LPS+ place
+    for n, image in enumerate(stack.images):
+        values = pixels if n == 0 else _same_shape(image, read_pixels(image), pixels)
+        places[:, :, stack.places[n]] = _converted(image, values, kind).swapaxes(0, 1)
+        if progress:
+            progress(n + 1, len(stack.images))
+    loaded = np.zeros(stack.depth, dtype=np.bool_)
+    loaded[list(stack.places)] = True
+    if not loaded.all():
+        places[:, :, ~loaded] = _nothing(stack, array, loaded, form.axes.index(2))
+    plane = form.axes.index(2)
+    grid = Grid(
+        (k, j, i),
+        array_affine(stack.affine, shape, form),
+        calibrated=first.spacing is not None,
+        oriented=stack.oriented,
+    )
+    scan = Volume(
+        array,
+        grid,
+        plane,
+        *_rescale(stack, kind),
+        modality=first.modality,
+        unit=first.unit,
+        window=stack.images[len(stack.images) // 2].window,
+        padding=first.padding if kind.kind in "iu" else None,
+        loaded=loaded[::-1] if form.flipped[plane] else loaded,
+        inverted=first.photometric == "MONOCHROME1",
+        stored=form,
+    )
+    return scan, _remarks(stack)
+
+
+def read_pixels(image: ImageHeader) -> NDArray[Any]:
+    """Stored values ``[row, column]``, or RGB ``[row, column, 3]``.
+
+    Raises:
+        UserError: the file is damaged, or no decoder for its compression is installed.
+    """
+    from pydicom.pixels.processing import apply_color_lut
+
+    with reading(image.path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ds = read_dataset(image.path, pixels=True)
+        try:
+            pixels = ds.pixel_array
+        except (RuntimeError, NotImplementedError) as error:
+            raise UserError(
+                f"The pixels of {image.path.name} can't be decoded.",
+                hint="The file is damaged, or its kind of compression is not installed.",
+            ) from error
+        except AttributeError as error:
+            raise UserError(f"{image.path.name} holds no pixels.") from error
+        if image.photometric == "PALETTE COLOR":
+            pixels = _eight_bit_palette(apply_color_lut(pixels, ds)[:, :, :3])
+        if pixels.ndim == 3 and pixels.dtype not in (np.uint8, np.uint16):
+            raise UserError(f"{image.path.name} has colours of {pixels.dtype.itemsize * 8} bits.")
+        return pixels
+
+
+def _eight_bit_palette(colours: NDArray[Any]) -> NDArray[np.uint8]:
+    """Palettes of 16 bits often hold 8-bit colours in either byte."""
+    if colours.dtype == np.uint8:
+        return colours
+    wide = int(colours.max(initial=0)) > 255
+    return (colours >> 8 if wide else colours).astype(np.uint8)
+
+
+def _same_shape(image: ImageHeader, pixels: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
+    if pixels.shape != like.shape:
+        raise UserError(f"{image.path.name} does not have the size that its header says.")
+    return pixels
+
+
+def _check_twins(stack: Stack) -> None:
+    """Images at one place may be dropped only if their pixels are equal."""
+    for kept, twin in stack.twins:
+        if not np.array_equal(read_pixels(kept), read_pixels(twin)):
+            raise UserError(
+                f"{kept.path.name} and {twin.path.name} lie at the same place but differ: "
+                "the series was taken more than once.",
+                hint="Copy the images of one pass into a folder of their own.",
+            )
+
+
+def _common_type(stack: Stack, pixels: NDArray[Any]) -> np.dtype[Any]:
+    """Stored integers where one slope and intercept serve all slices, else float32."""
+    scales = {(image.slope, image.intercept) for image in stack.images}
+    if pixels.dtype.kind not in "iu" or len(scales) > 1:
+        return np.dtype(np.float32)
+    return pixels.dtype.newbyteorder("=")
+
+
+def _converted(image: ImageHeader, pixels: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    if kind.kind != "f":
+        info = np.iinfo(kind)
+        if pixels.dtype != kind and (pixels.min() < info.min or pixels.max() > info.max):
+            raise UserError(f"{image.path.name} holds values of another type than the series.")
+        return pixels
+    real = pixels.astype(np.float32) * np.float32(image.slope) + np.float32(image.intercept)
+    return np.nan_to_num(real, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _rescale(stack: Stack, kind: np.dtype[Any]) -> tuple[float, float]:
+    first = stack.images[0]
+    return (1.0, 0.0) if kind.kind == "f" else (first.slope, first.intercept)
+
+
+def _nothing(
+    stack: Stack, array: NDArray[Any], loaded: NDArray[np.bool_], axis: int
+) -> int | float:
+    """What a missing slice is filled with: the padding, else the lowest value."""
+    padding = stack.images[0].padding
+    if padding is not None and array.dtype.kind in "iu":
+        info = np.iinfo(array.dtype)
+        if info.min <= padding <= info.max:
+            return padding
+    return array.min()
+
+
+def _remarks(stack: Stack) -> list[str]:
+    first = stack.images[0]
+    remarks: list[str] = []
+    if stack.twins:
+        count = len(stack.twins)
+        remarks.append(f"{count} image{'s' if count > 1 else ''} came twice; one of each is used.")
+    if first.photometric == "MONOCHROME1":
+        remarks.append("Low values are shown bright, as the file asks (MONOCHROME1).")
+    if first.spacing is None:
+        remarks.append("The size of a pixel is not known: uncalibrated.")
+    elif first.spacing_at_detector:
+        remarks.append("Lengths are those at the detector, not in the patient.")
+    return remarks

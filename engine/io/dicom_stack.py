@@ -1,0 +1,225 @@
+"""Where the images of a series lie, and whether they make a regular stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.domain.grid import Affine
+from engine.errors import UserError
+from engine.io.dicom_header import ImageHeader, Vector
+
+_SAME_PLACE_MM = 1e-3
+_SAME_DIRECTION = 1e-3
+_UNEVEN = 0.01  # of a slice distance: said
+_TOO_UNEVEN = 0.05  # of a slice distance: refused
+_ROUNDING_MM = 0.01
+_DRIFT_MM = 0.1
+_TILT_DEGREES = 0.2
+_CROSS_SECTIONS = ("CT", "MR", "PT")
+_SPLIT = "Copy the images that belong together into a folder of their own."
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A regular stack of images.
+
+    Attributes:
+        images: one a position, along the normal of the slices (row x column direction).
+        places: index of each image in the stack; a number that is left out is a missing slice.
+        affine: voxel (column, row, slice) to world mm in RAS+; sheared for a tilted gantry.
+        twins: pairs of images at one place; the pixels tell whether they may be dropped.
+        remarks: what was odd.
+        oriented: False where nothing says how the patient lies.
+    """
+
+    images: tuple[ImageHeader, ...]
+    places: tuple[int, ...]
+    affine: Affine
+    twins: tuple[tuple[ImageHeader, ImageHeader], ...]
+    remarks: tuple[str, ...]
+    oriented: bool = True
+
+    @property
+    def depth(self) -> int:
+        """Number of slices, missing ones included."""
+        return self.places[-1] + 1
+
+
+def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
+    """Sorts the images of one series by position along the slice normal.
+
+    Args:
+        images: at least one.
+        name: of the folder, for the sentences.
+
+    Raises:
+        UserError: they make no regular stack (no position, several directions or sizes, uneven
+            distances, a series that was acquired twice).
+    """
+    first = images[0]
+    _check_alike(images, name)
+    if len(images) == 1 or first.along_row is None:
+        return _single(first)
+    normal = np.cross(first.along_row, _known(first.down_column))
+    ordered = sorted(images, key=lambda x: (float(normal @ _known(x.position)), x.path.name))
+    kept, twins = _without_twins(ordered, normal)
+    if len(kept) == 1:
+        single = _single(kept[0])
+        return Stack(single.images, single.places, single.affine, twins, single.remarks)
+    positions = np.array([_known(image.position) for image in kept])
+    remarks: list[str] = []
+    places = _places(positions @ normal, name, remarks)
+    step = (positions[-1] - positions[0]) / places[-1]
+    _check_line(positions, places, step, normal, name)
+    remarks += [*_missing_remarks(places, positions @ normal), *_tilt_remarks(step, normal)]
+    affine = _affine(first, positions[0], step)
+    return Stack(tuple(kept), tuple(places), affine, twins, tuple(remarks))
+
+
+def _known(vector: Vector | None) -> Vector:
+    if vector is None:
+        raise ValueError("checked before")
+    return vector
+
+
+def _check_alike(images: Sequence[ImageHeader], name: str) -> None:
+    """Same size, kind of pixel, direction and spacing, or a sentence that says what differs."""
+    first = images[0]
+    if len({image.shape for image in images}) > 1:
+        sizes = sorted({f"{i.shape[1]} x {i.shape[0]}" for i in images})
+        raise UserError(
+            f"The series in {name} mixes images of {' and '.join(sizes)} pixels.", hint=_SPLIT
+        )
+    if len({(i.samples, i.photometric) for i in images}) > 1:
+        raise UserError(f"The series in {name} mixes grey and colour images.", hint=_SPLIT)
+    if len(images) == 1:
+        return
+    if any(i.position is None or i.along_row is None or i.spacing is None for i in images):
+        raise UserError(
+            f"The images in {name} do not say where they lie, so they can't be stacked.",
+            hint="Open one of the files by itself.",
+        )
+    for image in images:
+        turned = max(
+            np.abs(_known(image.along_row) - _known(first.along_row)).max(),
+            np.abs(_known(image.down_column) - _known(first.down_column)).max(),
+        )
+        if turned > _SAME_DIRECTION:
+            raise UserError(
+                f"The series in {name} mixes images of several directions ({first.path.name} and "
+                f"{image.path.name}).",
+                hint=_SPLIT,
+            )
+        if not np.allclose(image.spacing or 0, first.spacing or 0, rtol=1e-3):
+            raise UserError(
+                f"The series in {name} mixes images of several pixel spacings ({first.path.name} and "
+                f"{image.path.name}).",
+                hint=_SPLIT,
+            )
+
+
+def _without_twins(
+    ordered: Sequence[ImageHeader], normal: Vector
+) -> tuple[list[ImageHeader], tuple[tuple[ImageHeader, ImageHeader], ...]]:
+    kept = [ordered[0]]
+    twins: list[tuple[ImageHeader, ImageHeader]] = []
+    for image in ordered[1:]:
+        moved = normal @ (_known(image.position) - _known(kept[-1].position))
+        if moved < _SAME_PLACE_MM:
+            twins.append((kept[-1], image))
+        else:
+            kept.append(image)
+    return kept, tuple(twins)
+
+
+def _places(heights: Vector, name: str, remarks: list[str]) -> list[int]:
+    """Index of each slice in a regular stack with gaps.
+
+    Args:
+        heights: rising positions along the normal in mm.
+        name: of the folder, for the sentences.
+        remarks: gets what is odd but can be opened.
+    """
+    gaps = np.diff(heights)
+    counts = np.rint(gaps / gaps.min()).astype(int)
+    places = [0, *np.cumsum(counts).tolist()]
+    step = (heights[-1] - heights[0]) / places[-1]
+    off = np.abs(heights - heights[0] - np.array(places) * step).max()
+    off = max(float(off), float(np.abs(gaps - counts * step).max()))
+    range_text = f"{(gaps / counts).min():.3f} to {(gaps / counts).max():.3f} mm apart"
+    if off > max(_TOO_UNEVEN * step, _ROUNDING_MM):
+        raise UserError(
+            f"The slices in {name} lie unevenly: {range_text}.",
+            hint="Open single files, or ask for a series with even spacing.",
+        )
+    if off > max(_UNEVEN * step, _ROUNDING_MM):
+        remarks.append(f"The slices lie unevenly, {range_text}; {step:.3f} mm is used for all.")
+    missing = places[-1] + 1 - len(places)
+    if missing > len(places):
+        raise UserError(
+            f"Most slices in {name} are missing ({missing} of {places[-1] + 1}).",
+            hint="Copy the whole series again.",
+        )
+    return places
+
+
+def _check_line(
+    positions: Vector, places: list[int], step: Vector, normal: Vector, name: str
+) -> None:
+    """The first pixels of all slices lie on one straight line."""
+    off = positions - positions[0] - np.array(places)[:, None] * step
+    sideways = off - np.outer(off @ normal, normal)
+    if np.linalg.norm(sideways, axis=1).max() > _DRIFT_MM:
+        raise UserError(f"The slices in {name} are shifted against each other.", hint=_SPLIT)
+
+
+def _missing_remarks(places: list[int], heights: Vector) -> list[str]:
+    remarks: list[str] = []
+    for n in np.flatnonzero(np.diff(places) > 1):
+        count = places[n + 1] - places[n] - 1
+        remarks.append(
+            f"{count} slice{'s are' if count > 1 else ' is'} missing between "
+            f"{heights[n]:.1f} and {heights[n + 1]:.1f} mm; left empty."
+        )
+    return remarks
+
+
+def _tilt_remarks(step: Vector, normal: Vector) -> list[str]:
+    cosine = float(step @ normal / np.linalg.norm(step))
+    degrees = float(np.degrees(np.arccos(min(1.0, cosine))))
+    if degrees <= _TILT_DEGREES:
+        return []
+    return [f"The gantry was tilted by {degrees:.1f} degrees; the grid keeps the shear."]
+
+
+def _single(image: ImageHeader) -> Stack:
+    """One image; without position or spacing it is placed as a plain picture would be."""
+    if image.along_row is None or image.down_column is None or image.position is None:
+        row, column = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
+        flat = _from_vectors(row, column, np.array([0, 0, 1.0]), np.zeros(3), image)
+        cut = image.modality in _CROSS_SECTIONS
+        remarks = ("The image does not say where it lies in the patient.",) if cut else ()
+        return Stack((image,), (0,), flat, (), remarks, oriented=False)
+    normal = np.cross(image.along_row, image.down_column)
+    affine = _affine(image, image.position, normal * image.thickness)
+    return Stack((image,), (0,), affine, (), ())
+
+
+def _affine(image: ImageHeader, origin: Vector, step: Vector) -> Affine:
+    return _from_vectors(_known(image.along_row), _known(image.down_column), step, origin, image)
+
+
+def _from_vectors(
+    row: Vector, column: Vector, step: Vector, origin: Vector, image: ImageHeader
+) -> Affine:
+    """(column, row, slice) to RAS+ mm from vectors in DICOM's LPS+ mm."""
+    down, along = image.spacing or (1.0, 1.0)
+    affine = np.eye(4)
+    affine[:3, 0] = row * along
+    affine[:3, 1] = column * down
+    affine[:3, 2] = step
+    affine[:3, 3] = origin
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
