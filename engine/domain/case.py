@@ -36,7 +36,7 @@ class Case:
     labels: LabelList = field(default_factory=LabelList)
     box: Box | None = None
     review: ReviewState = ReviewState.NEW
-    slice_review: dict[int, ReviewState] = field(default_factory=dict)
+    slice_review: dict[int, ReviewState] = field(default_factory=dict[int, ReviewState])
     patient_key: str = ""
     warnings: tuple[str, ...] = ()
 

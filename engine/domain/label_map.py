@@ -86,7 +86,7 @@ class OriginMap:
             return np.zeros((rows, columns), dtype=np.uint8)
         wide = np.empty((packed.size, 4), dtype=np.uint8)
         for place in range(4):
-            wide[:, place] = (packed >> (2 * place)) & 3
+            wide[:, place] = np.bitwise_and(np.right_shift(packed, 2 * place), 3)
         return wide.reshape(-1)[: rows * columns].reshape(rows, columns)
 
     def write(self, index: int, origins: Values) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from engine.sdseg.config import (
     LATENT_CHANNELS,
     AutoencoderConfig,
+    PredictionType,
     SDSegConfig,
     UNetConfig,
     VisionEncoderConfig,
@@ -42,7 +43,9 @@ class SDSegUNet(UNet2DModel):
                 module.scale = (module.inner_dim // heads) ** -0.5
 
     @classmethod
-    def from_config(cls, config: Any = None, **kwargs: Any) -> SDSegUNet:
+    def from_config(  # type: ignore[override]
+        cls, config: Any = None, **kwargs: Any
+    ) -> SDSegUNet:
         """Builds it from its stored configuration; diffusers alone would drop the heads."""
         del kwargs  # diffusers passes loading options here, none of which concern the shape
         return cls(**{k: v for k, v in dict(config).items() if not k.startswith("_")})
@@ -51,13 +54,16 @@ class SDSegUNet(UNet2DModel):
 def build_autoencoder(config: AutoencoderConfig, size: int) -> AutoencoderKL:
     """The KL autoencoder (f = 8)."""
     levels = len(config.block_out_channels)
+    shape: Any = config.block_out_channels  # diffusers declares tuples of length one
+    down: Any = ("DownEncoderBlock2D",) * levels
+    up: Any = ("UpDecoderBlock2D",) * levels
     return AutoencoderKL(
-        block_out_channels=config.block_out_channels,
+        block_out_channels=shape,
         layers_per_block=config.layers_per_block,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=config.norm_num_groups,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
+        down_block_types=down,
+        up_block_types=up,
         sample_size=size,
         scaling_factor=1.0,
         force_upcast=False,
@@ -128,7 +134,7 @@ class SDSegNetwork(nn.Module):
         scale_factor: float = 1.0,
     ) -> None:
         super().__init__()
-        self.prediction_type = config.prediction_type
+        self.prediction_type: PredictionType = config.prediction_type
         self.schedule = NoiseSchedule(config.schedule)
         self.autoencoder = autoencoder
         self.unet = unet
@@ -162,7 +168,11 @@ class SDSegNetwork(nn.Module):
         return posterior.sample(generator) * self.scale_factor
 
     def condition(self, picture: Tensor) -> Tensor:
-        """Condition latent: deterministic, not scaled; [B, 3, H, W] in [-1, 1] to [B, C, H/8, W/8]."""
+        """Condition latent of pictures [B, 3, H, W] in [-1, 1]; deterministic, not scaled.
+
+        Returns:
+            [B, C, H/8, W/8].
+        """
         return self.vision_encoder(picture)
 
     def predict(self, z_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:

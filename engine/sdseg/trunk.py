@@ -57,6 +57,7 @@ class ConvNorm(nn.Module):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, ceil(H / stride), ceil(W / stride)]."""
         scale = self.weight * torch.rsqrt(self.running_var + BATCH_NORM_EPS)
         kernel = self.kernel * scale[:, None, None, None]
         bias = self.bias - self.running_mean * scale
@@ -88,6 +89,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, ceil(H / stride), ceil(W / stride)]."""
         y = self.layers(x)
         return x + y if self.residual else y
 

@@ -25,4 +25,5 @@ def start_child(arguments: Sequence[str], **options: Any) -> subprocess.Popen[by
     A new process is always spawned, never forked, since a fork of a process with Qt or OpenMP
     threads hangs.
     """
-    return subprocess.Popen(child_command(arguments), **options)
+    child: subprocess.Popen[bytes] = subprocess.Popen(child_command(arguments), **options)
+    return child

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the seed and the step alone, so that a resumed run goes on equal."""
+"""Random numbers that depend on seed and step alone, so that a resumed run goes on equal."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -235,10 +236,14 @@ class Trainer:
         file = self.options.run_folder / CURVES
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = not file.exists()
-        row = {"step": self.step, "cpu_minutes": f"{self.cpu_minutes:.2f}", **losses}
+        row: dict[str, Any] = {
+            "step": self.step,
+            "cpu_minutes": f"{self.cpu_minutes:.2f}",
+            **losses,
+        }
         row["val_dice"] = "" if val_dice is None else f"{val_dice:.4f}"
         with file.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, restval="")
+            writer: csv.DictWriter[str] = csv.DictWriter(stream, COLUMNS, restval="")
             if fresh:
                 writer.writeheader()
             writer.writerow(row)

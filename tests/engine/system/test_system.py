@@ -27,9 +27,14 @@ def test_content_replaces_the_old_and_nothing_else_stays(tmp_path: Path) -> None
 def test_a_failure_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "a.nii.gz"
     atomic_write_bytes(file, b"old")
-    with pytest.raises(RuntimeError), atomic_write(file) as draft:
-        draft.write_bytes(b"half")
-        raise RuntimeError
+
+    def write_half() -> None:
+        with atomic_write(file) as draft:
+            draft.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
 
 

@@ -94,7 +94,8 @@ def test_the_data_set_merges_the_classes_of_the_target(data_folder: Path) -> Non
     raw = np.asarray(Image.open(data_folder / "masks/case00.png"))
     assert np.array_equal(data.masks[0].numpy() > 127, raw > 0)
     pictures, masks = data.batch(torch.tensor([0, 3]))
-    assert -1 <= float(pictures.min()) and float(pictures.max()) <= 1 and masks.max() == 1
+    assert pictures.min() >= -1
+    assert pictures.max() <= 1 and masks.max() == 1
 
 
 def test_a_name_without_a_file_is_refused(data_folder: Path) -> None:
