@@ -1,0 +1,1 @@
+"""What the mouse does to a case: brush, eraser, region of interest."""
