@@ -47,7 +47,7 @@ class Volume:
     padding: float | None = None
     loaded: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, dtype=np.bool_))
     inverted: bool = False
-    stored: StoredForm = StoredForm()
+    stored: StoredForm = field(default_factory=StoredForm)
 
     def __post_init__(self) -> None:
         array = np.ascontiguousarray(self.array)

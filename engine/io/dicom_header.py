@@ -11,14 +11,19 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import pydicom.config
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from engine.errors import UserError
 
 Vector = NDArray[np.float64]
+
+# Odd values are judged below, once; pydicom would warn at every one of them.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _TAGS = [
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality",
@@ -29,6 +34,20 @@ _TAGS = [
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter",
     "WindowWidth", "PixelPaddingValue", "Units",
 ]  # fmt: skip
+_PIXEL_TAGS = [
+    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor", "AlphaPaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData", "AlphaPaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData", "PixelData",
+]  # fmt: skip
+# Looked up once: pydicom would turn the names into tags for every file.
+_HEADER_TAGS = [Tag(name) for name in _TAGS]
+_DECODING_TAGS = [Tag(name) for name in _PIXEL_TAGS]
 # Objects that are about images but are none themselves.
 _NO_IMAGE = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC"}
 
@@ -104,18 +123,20 @@ class Patient:
 
 
 def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
-    """A DICOM file; without `pixels` only what `read_image_header` needs.
+    """The elements of a DICOM file that give its place, or its pixels; private ones are skipped.
 
     Raises:
         pydicom.errors.InvalidDicomError and others: it is none.
     """
-    options: dict[str, Any] = {} if pixels else {"specific_tags": _TAGS, "stop_before_pixels": True}
+    wanted: list[Any] = [*(_DECODING_TAGS if pixels else _HEADER_TAGS)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd values are judged here, once
+        warnings.simplefilter("ignore")
         try:
-            return pydicom.dcmread(path, **options)
+            return pydicom.dcmread(path, specific_tags=wanted, stop_before_pixels=not pixels)
         except InvalidDicomError:
-            return pydicom.dcmread(path, force=True, **options)
+            return pydicom.dcmread(
+                path, specific_tags=wanted, stop_before_pixels=not pixels, force=True
+            )
 
 
 def read_image_header(path: Path) -> tuple[ImageHeader, Patient] | None:

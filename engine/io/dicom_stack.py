@@ -115,8 +115,8 @@ def _check_alike(images: Sequence[ImageHeader], name: str) -> None:
             )
         if not np.allclose(image.spacing or 0, first.spacing or 0, rtol=1e-3):
             raise UserError(
-                f"The series in {name} mixes images of several pixel spacings ({first.path.name} and "
-                f"{image.path.name}).",
+                f"The series in {name} mixes images of several pixel spacings "
+                f"({first.path.name} and {image.path.name}).",
                 hint=_SPLIT,
             )
 

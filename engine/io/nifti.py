@@ -69,7 +69,7 @@ def read_nifti(path: Path) -> tuple[Volume, list[str]]:
         grid = Grid(
             (array.shape[0], array.shape[1], array.shape[2]),
             array_affine(affine, found.shape, form),
-            oriented=bool(found.header["sform_code"] > 0 or found.header["qform_code"] > 0),
+            oriented=_has_form(found.header, "sform") or _has_form(found.header, "qform"),
         )
         plane = plane_of(grid)
         return Volume(array, grid, plane, slope, intercept, stored=form), remarks
@@ -169,7 +169,7 @@ def _shape(path: Path, header: Nifti1Header) -> Shape3:
             "one 3-D scan is needed.",
             hint="Save one time point or channel as a file of its own.",
         )
-    sizes = (sizes + [1, 1])[:3]
+    sizes = [*sizes, 1, 1][:3]
     return sizes[0], sizes[1], sizes[2]
 
 
@@ -215,8 +215,7 @@ def _affine(path: Path, header: Nifti1Header, remarks: list[str]) -> Affine:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    uses_sform = int(header["sform_code"]) > 0
-    uses_qform = int(header["qform_code"]) > 0
+    uses_sform, uses_qform = _has_form(header, "sform"), _has_form(header, "qform")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise UserError(
             f"{path.name} does not say where its voxels lie "
@@ -233,6 +232,10 @@ def _affine(path: Path, header: Nifti1Header, remarks: list[str]) -> Affine:
     return affine
 
 
+def _has_form(header: Nifti1Header, form: str) -> bool:
+    return int(header[f"{form}_code"]) > 0
+
+
 def _forms_disagree(header: Nifti1Header, affine: Affine) -> bool:
     """True if a corner moves by more than 0.1 mm between the two."""
     try:
@@ -247,7 +250,7 @@ def _forms_disagree(header: Nifti1Header, affine: Affine) -> bool:
 def _read_voxels(path: Path, found: NiftiFile) -> NDArray[Any]:
     """The stored array as a Fortran-ordered view, ``[first, second, third axis]``."""
     buffer = np.empty(found.nbytes, dtype=np.uint8)
-    target = memoryview(buffer)
+    target = buffer.data
     with _opened(found.data_path) as stream:
         _skip(path, stream, found.offset)
         done = 0

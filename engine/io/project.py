@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -64,6 +65,7 @@ class CaseEntry(_Strict):
         source: absolute path of the scan's file or folder.
         nearby: its path seen from the project file; used if `source` is gone.
         series: one-way hash of the DICOM series, or "".
+        modality: of the scan; put back where the file itself does not say (NIfTI).
         shape, affine, plane: the grid the labels were drawn on.
         label_map, origins: slices that hold anything, along `plane`.
     """
@@ -72,6 +74,7 @@ class CaseEntry(_Strict):
     source: str
     nearby: str = ""
     series: str = ""
+    modality: str = ""
     patient_key: str = ""
     shape: Index3
     affine: tuple[tuple[float, float, float, float], ...]
@@ -108,6 +111,7 @@ def entry_of(case: Case) -> CaseEntry:
         name=case.name,
         source=str(case.source.absolute()),
         series=scan.stored.series,
+        modality=scan.modality,
         patient_key=case.patient_key,
         shape=scan.grid.shape,
         affine=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in scan.grid.affine),
@@ -137,6 +141,8 @@ def case_of(entry: CaseEntry) -> Case:
         )
     with reading(source):
         case.label_map = _unpack_label_map(entry)
+    if not case.scan.modality:
+        case.scan = replace(case.scan, modality=entry.modality)
     case.name = entry.name
     case.labels = LabelList(tuple(Label(**dict(label)) for label in entry.labels))
     case.box = Box(entry.box.start, entry.box.stop) if entry.box else None
@@ -210,7 +216,7 @@ def _found_source(entry: CaseEntry, folder: Path) -> str:
 
 
 def _pack(values: NDArray[np.uint8]) -> str:
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(values), 3)).decode("ascii")
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(values).data, 3)).decode("ascii")
 
 
 def _unpack(text: str, size: int) -> NDArray[np.uint8]:

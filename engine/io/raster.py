@@ -136,7 +136,7 @@ def _is_plain_tiff(path: Path) -> bool:
 
 
 def _read_tiff(path: Path) -> NDArray[Any]:
-    """TIFFs that Pillow can't read (odd LZW, samples that contradict the header), or only in 8 bit."""
+    """TIFFs that Pillow reads not at all (odd LZW, contradicting header) or only in 8 bit."""
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
