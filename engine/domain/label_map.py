@@ -86,15 +86,17 @@ class OriginMap:
             return np.zeros((rows, columns), dtype=np.uint8)
         wide = np.empty((packed.size, 4), dtype=np.uint8)
         for place in range(4):
-            wide[:, place] = np.bitwise_and(np.right_shift(packed, 2 * place), 3)
+            wide[:, place] = np.bitwise_and(
+                packed >> np.uint8(2 * place), np.uint8(3), dtype=np.uint8
+            )
         return wide.reshape(-1)[: rows * columns].reshape(rows, columns)
 
     def write(self, index: int, origins: Values) -> None:
         """Replaces one slice; uint8 [rows, columns] of `Origin` values."""
         flat = origins.reshape(-1)
-        padded = np.zeros((-(-flat.size // 4), 4), dtype=np.uint8)
-        padded.reshape(-1)[: flat.size] = flat
-        packed = padded[:, 0] | padded[:, 1] << 2 | padded[:, 2] << 4 | padded[:, 3] << 6
+        padded = np.zeros(-(-flat.size // 4) * 4, dtype=np.uint8)
+        padded[: flat.size] = flat
+        packed = _packed(padded)
         if packed.any():
             self._packed[index] = packed
         else:
@@ -102,17 +104,43 @@ class OriginMap:
 
     def read_box(self, box: Box) -> Values:
         """Origins of a box, uint8 of the box's shape; a copy."""
-        inside = box.in_slice(self.plane)
-        parts = [self.read(index)[inside] for index in box.range_along(self.plane)]
+        rows, columns = box.in_slice(self.plane)
+        parts = [self._read_rows(i, rows)[:, columns] for i in box.range_along(self.plane)]
         return np.stack(parts, axis=self.plane)
 
     def write_box(self, box: Box, origins: Values) -> None:
         """Replaces a box; uint8 of the box's shape."""
-        inside = box.in_slice(self.plane)
+        rows, columns = box.in_slice(self.plane)
         for place, index in enumerate(box.range_along(self.plane)):
-            whole = self.read(index)
-            whole[inside] = origins.take(place, axis=self.plane)
-            self.write(index, whole)
+            part = self._read_rows(index, rows)
+            part[:, columns] = origins.take(place, axis=self.plane)
+            self._write_rows(index, rows, part)
+
+    # A stroke is small and a slice may be large: only the rows it touches are unpacked.
+
+    def _read_rows(self, index: int, rows: slice) -> Values:
+        """Origins of some rows of one slice; a copy."""
+        columns = self._slice_shape()[1]
+        packed = self._packed.get(index)
+        if packed is None:
+            return np.zeros((rows.stop - rows.start, columns), dtype=np.uint8)
+        start, stop = rows.start * columns, rows.stop * columns
+        flat = _unpacked(packed[start // 4 : -(-stop // 4)])
+        return flat[start % 4 : start % 4 + stop - start].reshape(-1, columns)
+
+    def _write_rows(self, index: int, rows: slice, origins: Values) -> None:
+        """Replaces some rows of one slice."""
+        height, columns = self._slice_shape()
+        packed = self._packed.get(index)
+        if packed is None:
+            packed = self._packed[index] = np.zeros(-(-height * columns // 4), dtype=np.uint8)
+        start, stop = rows.start * columns, rows.stop * columns
+        part = packed[start // 4 : -(-stop // 4)]
+        flat = _unpacked(part)
+        flat[start % 4 : start % 4 + stop - start] = origins.reshape(-1)
+        part[:] = _packed(flat)
+        if not origins.any() and not packed.any():
+            del self._packed[index]
 
     def packed_slices(self) -> dict[int, Values]:
         """The stored bytes a slice, for saving."""
@@ -126,6 +154,20 @@ class OriginMap:
             if packed.size != size:
                 raise ValueError(f"slice {index}: {packed.size} bytes, expected {size}")
         self._packed = {i: np.array(p, dtype=np.uint8) for i, p in slices.items() if p.any()}
+
+
+def _unpacked(packed: Values) -> Values:
+    """Four origins from each byte, the lowest bits first."""
+    wide = np.empty((packed.size, 4), dtype=np.uint8)
+    for place in range(4):
+        wide[:, place] = (packed >> (2 * place)) & 3
+    return wide.reshape(-1)
+
+
+def _packed(flat: Values) -> Values:
+    """The reverse of `_unpacked`; the number of origins is a multiple of four."""
+    wide = flat.reshape(-1, 4)
+    return wide[:, 0] | wide[:, 1] << 2 | wide[:, 2] << 4 | wide[:, 3] << 6
 
 
 class LabelMap:

@@ -19,11 +19,10 @@ def child_command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "sdseg_gui", *arguments]
 
 
-def start_child(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+def start_child(arguments: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """Starts the program as a child process; `options` go to `subprocess.Popen`.
 
     A new process is always spawned, never forked, since a fork of a process with Qt or OpenMP
     threads hangs.
     """
-    child: subprocess.Popen[bytes] = subprocess.Popen(child_command(arguments), **options)
-    return child
+    return subprocess.Popen(child_command(arguments), **options)
