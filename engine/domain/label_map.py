@@ -84,12 +84,7 @@ class OriginMap:
         packed = self._packed.get(index)
         if packed is None:
             return np.zeros((rows, columns), dtype=np.uint8)
-        wide = np.empty((packed.size, 4), dtype=np.uint8)
-        for place in range(4):
-            wide[:, place] = np.bitwise_and(
-                packed >> np.uint8(2 * place), np.uint8(3), dtype=np.uint8
-            )
-        return wide.reshape(-1)[: rows * columns].reshape(rows, columns)
+        return _unpacked(packed)[: rows * columns].reshape(rows, columns)
 
     def write(self, index: int, origins: Values) -> None:
         """Replaces one slice; uint8 [rows, columns] of `Origin` values."""
@@ -160,14 +155,17 @@ def _unpacked(packed: Values) -> Values:
     """Four origins from each byte, the lowest bits first."""
     wide = np.empty((packed.size, 4), dtype=np.uint8)
     for place in range(4):
-        wide[:, place] = (packed >> (2 * place)) & 3
+        wide[:, place] = np.bitwise_and(packed >> np.uint8(2 * place), np.uint8(3), dtype=np.uint8)
     return wide.reshape(-1)
 
 
 def _packed(flat: Values) -> Values:
     """The reverse of `_unpacked`; the number of origins is a multiple of four."""
     wide = flat.reshape(-1, 4)
-    return wide[:, 0] | wide[:, 1] << 2 | wide[:, 2] << 4 | wide[:, 3] << 6
+    packed = wide[:, 0].copy()
+    for place in range(1, 4):
+        packed |= wide[:, place] << np.uint8(2 * place)
+    return packed
 
 
 class LabelMap:

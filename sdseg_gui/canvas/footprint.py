@@ -40,7 +40,7 @@ class Footprint(pg.GraphicsObject):
         """The preview."""
         return self._image
 
-    def boundingRect(self) -> QRectF:  # noqa: N802 - Qt's name
+    def boundingRect(self) -> QRectF:
         """In pixels of the slice."""
         return self._area
 

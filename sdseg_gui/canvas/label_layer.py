@@ -67,7 +67,7 @@ class LabelLayer(pg.GraphicsObject):
         right, down = _MARGIN / abs(scale.m11()), _MARGIN / abs(scale.m22())
         self.update(rect.adjusted(-right, -down, right, down))
 
-    def boundingRect(self) -> QRectF:  # noqa: N802 - Qt's name
+    def boundingRect(self) -> QRectF:
         """The slice, in its own pixels."""
         rows, columns = self._values.shape
         return QRectF(0, 0, columns, rows)

@@ -36,7 +36,7 @@ class BrushRing(pg.GraphicsObject):
         """In screen pixels."""
         return self._radius
 
-    def boundingRect(self) -> QRectF:  # noqa: N802 - Qt's name
+    def boundingRect(self) -> QRectF:
         """Ring and pen."""
         reach = self._radius + 3.0
         return QRectF(-reach, -reach, 2 * reach, 2 * reach)
@@ -77,7 +77,7 @@ class BoxFrame(pg.GraphicsObject):
         """On the screen."""
         return self._frame
 
-    def boundingRect(self) -> QRectF:  # noqa: N802 - Qt's name
+    def boundingRect(self) -> QRectF:
         """Frame, handles and caption."""
         text = self._caption_rect() if self._caption else self._frame
         return self._frame.adjusted(-8, -8, 8, 8).united(text.adjusted(-2, -2, 2, 2))
@@ -142,7 +142,7 @@ class Hatch(pg.GraphicsObject):
         self.prepareGeometryChange()
         self._area = area
 
-    def boundingRect(self) -> QRectF:  # noqa: N802 - Qt's name
+    def boundingRect(self) -> QRectF:
         """The slice."""
         return self._area
 
