@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain.grid import Grid
+from engine.domain.stored import StoredForm
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.dicom_header import ImageHeader, read_dataset, short_hash
@@ -55,45 +56,59 @@ def read_stack(stack: Stack, progress: Progress | None = None) -> tuple[Volume, 
     first = stack.images[0]
     _check_twins(stack)
     pixels = read_pixels(first)
-    kind = _common_type(stack, pixels)
-    columns, rows = pixels.shape[1], pixels.shape[0]
-    shape = (columns, rows, stack.depth)
     if pixels.nbytes * stack.depth > MAX_BYTES:
         raise UserError(f"The series has more than the {MAX_BYTES >> 30} GB that open.")
     form = replace(closest_form(stack.affine), format="dicom", series=short_hash(first.series))
+    shape = (pixels.shape[1], pixels.shape[0], stack.depth)
     k, j, i = (shape[axis] for axis in form.axes)
-    array = np.zeros((k, j, i, *pixels.shape[2:]), dtype=kind)
-    places = to_stored(array, form)  # a view: what is written here lands in its LPS+ place
-    for n, image in enumerate(stack.images):
-        values = pixels if n == 0 else _same_shape(image, read_pixels(image), pixels)
-        places[:, :, stack.places[n]] = _converted(image, values, kind).swapaxes(0, 1)
-        if progress:
-            progress(n + 1, len(stack.images))
-    loaded = np.zeros(stack.depth, dtype=np.bool_)
-    loaded[list(stack.places)] = True
-    if not loaded.all():
-        places[:, :, ~loaded] = _nothing(stack, array, loaded, form.axes.index(2))
-    plane = form.axes.index(2)
+    array = np.zeros((k, j, i, *pixels.shape[2:]), dtype=_common_type(stack, pixels))
+    # A view in the stack's order: what is written here lands in its LPS+ place, without a copy.
+    _fill(to_stored(array, form), stack, pixels, progress)
     grid = Grid(
         (k, j, i),
         array_affine(stack.affine, shape, form),
         calibrated=first.spacing is not None,
         oriented=stack.oriented,
     )
-    scan = Volume(
+    return _volume(array, grid, form, stack), _remarks(stack)
+
+
+def _fill(
+    target: NDArray[Any], stack: Stack, pixels: NDArray[Any], progress: Progress | None
+) -> None:
+    """Writes every image into ``[column, row, slice]``; `pixels` are those of the first."""
+    for n, image in enumerate(stack.images):
+        values = pixels if n == 0 else read_pixels(image)
+        if values.shape != pixels.shape:
+            raise UserError(f"{image.path.name} does not have the size that its header says.")
+        target[:, :, stack.places[n]] = _converted(image, values, target.dtype).swapaxes(0, 1)
+        if progress:
+            progress(n + 1, len(stack.images))
+    missing = sorted(set(range(stack.depth)) - set(stack.places))
+    if missing:
+        target[:, :, missing] = _nothing(stack, target)
+
+
+def _volume(array: NDArray[Any], grid: Grid, form: StoredForm, stack: Stack) -> Volume:
+    first = stack.images[0]
+    plane = form.axes.index(2)
+    loaded = np.zeros(stack.depth, dtype=np.bool_)
+    loaded[list(stack.places)] = True
+    is_real = array.dtype.kind == "f"
+    return Volume(
         array,
         grid,
         plane,
-        *_rescale(stack, kind),
+        slope=1.0 if is_real else first.slope,
+        intercept=0.0 if is_real else first.intercept,
         modality=first.modality,
         unit=first.unit,
         window=stack.images[len(stack.images) // 2].window,
-        padding=first.padding if kind.kind in "iu" else None,
+        padding=None if is_real else first.padding,
         loaded=loaded[::-1] if form.flipped[plane] else loaded,
         inverted=first.photometric == "MONOCHROME1",
         stored=form,
     )
-    return scan, _remarks(stack)
 
 
 def read_pixels(image: ImageHeader) -> NDArray[Any]:
@@ -131,12 +146,6 @@ def _eight_bit_palette(colours: NDArray[Any]) -> NDArray[np.uint8]:
     return (colours >> 8 if wide else colours).astype(np.uint8)
 
 
-def _same_shape(image: ImageHeader, pixels: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
-    if pixels.shape != like.shape:
-        raise UserError(f"{image.path.name} does not have the size that its header says.")
-    return pixels
-
-
 def _check_twins(stack: Stack) -> None:
     """Images at one place may be dropped only if their pixels are equal."""
     for kept, twin in stack.twins:
@@ -166,21 +175,14 @@ def _converted(image: ImageHeader, pixels: NDArray[Any], kind: np.dtype[Any]) ->
     return np.nan_to_num(real, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _rescale(stack: Stack, kind: np.dtype[Any]) -> tuple[float, float]:
-    first = stack.images[0]
-    return (1.0, 0.0) if kind.kind == "f" else (first.slope, first.intercept)
-
-
-def _nothing(
-    stack: Stack, array: NDArray[Any], loaded: NDArray[np.bool_], axis: int
-) -> int | float:
+def _nothing(stack: Stack, target: NDArray[Any]) -> int | float:
     """What a missing slice is filled with: the padding, else the lowest value."""
     padding = stack.images[0].padding
-    if padding is not None and array.dtype.kind in "iu":
-        info = np.iinfo(array.dtype)
+    if padding is not None and target.dtype.kind in "iu":
+        info = np.iinfo(target.dtype)
         if info.min <= padding <= info.max:
             return padding
-    return array.min()
+    return target[:, :, list(stack.places)].min()
 
 
 def _remarks(stack: Stack) -> list[str]:

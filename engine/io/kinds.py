@@ -39,6 +39,11 @@ def stem_of(path: Path) -> str:
     return path.name[: -len(suffix)] if suffix and path.name != suffix else path.name
 
 
+def file_stem(name: str) -> str:
+    """A case's name as the start of a file name on any system."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .")[:120] or "mask"
+
+
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     """Sorts ``2.png`` before ``10.png``, whatever the case of the letters."""
     parts = re.split(r"([0-9]+)", path.name.casefold())

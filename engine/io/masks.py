@@ -17,7 +17,16 @@ from engine.errors import UserError
 from engine.imaging.orientation import as_shown
 from engine.imaging.overlay import draw_overlay
 from engine.imaging.window_level import default_window, to_8bit
-from engine.io.kinds import NIFTI_OUT, Kind, kind_of, reading, stem_of, suffix_of, writing
+from engine.io.kinds import (
+    NIFTI_OUT,
+    Kind,
+    file_stem,
+    kind_of,
+    reading,
+    stem_of,
+    suffix_of,
+    writing,
+)
 from engine.io.listing import OVERLAY_SUFFIX
 from engine.io.manifests import build_manifest, read_labels, write_manifest
 
@@ -95,7 +104,7 @@ def write_labels(
                 f"{path.name} can hold one slice, and the scan has {scan.slice_count}.",
                 hint="Name a folder for one PNG a slice, or a file that ends in .nii.gz.",
             )
-        return _write_folder(array, scan, path, name or stem_of(source), slices)
+        return _write_folder(array, scan, path, file_stem(name or stem_of(source)), slices)
 
 
 def save_probability(probability: NDArray[np.float32], scan: Volume, path: Path) -> Path:
@@ -230,7 +239,7 @@ def _overlay_place(case: Case, path: Path) -> tuple[Path, str]:
     suffix = suffix_of(path)
     if suffix in NIFTI_OUT:
         return path.with_name(f"{stem_of(path)}_overlay"), stem_of(path)
-    return (path.parent, stem_of(path)) if suffix == ".png" else (path, case.name)
+    return (path.parent, stem_of(path)) if suffix == ".png" else (path, file_stem(case.name))
 
 
 def _read_nifti_mask(path: Path, scan: Volume) -> Labels:
