@@ -91,7 +91,9 @@ def plane_of(grid: Grid) -> int:
 def header_of(block: bytes) -> Nifti1Header:
     """The header that `StoredForm.header` holds."""
     kind = Nifti2Header if len(block) == 540 else Nifti1Header
-    return kind(binaryblock=block, check=False)
+    # nibabel would guess the byte order from the number of dimensions, which may be broken.
+    order = "<" if int.from_bytes(block[:4], "little") == len(block) else ">"
+    return kind(binaryblock=block, endianness=order, check=False)
 
 
 def read_header(path: Path) -> NiftiFile:

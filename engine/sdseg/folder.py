@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import UserError
 from engine.models.schema import CARD, MODEL_JSON, PARTS, WEIGHTS, ModelInfo
+from engine.models.store import BROKEN, read_entry
 from engine.sdseg.config import (
     AutoencoderConfig,
     SDSegConfig,
@@ -26,11 +26,10 @@ from engine.sdseg.config import (
 )
 from engine.sdseg.network import SDSegNetwork, SDSegUNet
 from engine.sdseg.vision import PublishedVisionEncoder, TrunkVisionEncoder
-from engine.sdseg.weights import BROKEN, load_into, read_tensors
+from engine.sdseg.weights import load_into, read_tensors
 
 FIT_FILE = "fit.safetensors"
 STORED_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-MAX_CONFIG_BYTES = 1_000_000
 MAX_WIDTH = 8192
 
 
@@ -106,23 +105,6 @@ def _stored(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     }
 
 
-def read_info(folder: Path) -> ModelInfo:
-    """model.json, checked.
-
-    Raises:
-        UserError: it is missing or wrong.
-    """
-    file = folder / MODEL_JSON
-    try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError(f"{folder.name}: {MODEL_JSON} is too large.", hint=BROKEN)
-        return ModelInfo.model_validate_json(file.read_bytes())
-    except FileNotFoundError as error:
-        raise UserError(f"{folder.name} is not a model: {MODEL_JSON} is missing.") from error
-    except (OSError, ValidationError) as error:
-        raise UserError(f"{folder.name}: {MODEL_JSON} can't be read.", hint=BROKEN) from error
-
-
 def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[SDSegNetwork, ModelInfo]:
     """Builds the network of a model folder and fills it; every file's hash is checked.
 
@@ -132,7 +114,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[SDSegN
     Raises:
         UserError: something is missing, changed or does not fit; nothing is left behind.
     """
-    info = read_info(folder)
+    info = read_entry(folder).info
     _check_hashes(folder, info)
     with torch.device("meta"):
         parts = {name: _build_part(folder / name, name, info) for name in PARTS}

@@ -152,6 +152,8 @@ def prepare(
     low, high = values
     real = stored * scan.slope + scan.intercept
     scaled = ((real - low) / (high - low) * 2.0 - 1.0).clamp(-1.0, 1.0).nan_to_num(-1.0)
+    if scan.inverted:  # MONOCHROME1: the network sees what a reader sees
+        scaled = -scaled
     spacing = spacing_in_slice(scan, axis) if scan.grid.calibrated else None
     placement = place((scaled.shape[1], scaled.shape[2]), spacing, rules)
     return into_square(scaled, placement, fill=-1.0).numpy(), placement

@@ -10,11 +10,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from engine.errors import UserError
+from engine.models.store import BROKEN
 
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 MAX_TENSORS = 20_000
 FLOATS = {"F32", "F16", "BF16"}
-BROKEN = "Get the model again, or remove its folder."
 
 
 def check_header(file: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,20 +12,12 @@ from torch import Tensor
 from engine.domain.targets import Target
 from engine.domain.volume import PLANE_AXIS, Volume
 from engine.errors import UserError
+from engine.evaluation.scoring import Pair
 from engine.io import open_case
 from engine.models.schema import Preprocessing
 from engine.sdseg.preprocess import intensity_range, into_square, prepare
 
 WHOLE = (slice(None), slice(None))
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One picture or volume and its mask."""
-
-    name: str
-    image: Path
-    mask: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,40 +43,6 @@ class SliceDataset:
         """Pictures float32 [B, 3, S, S] in [-1, 1] and masks float32 [B, 1, S, S] in 0..1."""
         pictures = self.pictures[indices].float() / 127.5 - 1.0
         return pictures, self.masks[indices].float()[:, None] / 255.0
-
-
-def stem(path: Path) -> str:
-    """File name without its ending (``.nii.gz`` is one ending)."""
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
-
-
-def read_names(split: Path) -> list[str]:
-    """The stems a split file lists.
-
-    Raises:
-        UserError: it can't be read or is empty.
-    """
-    try:
-        lines = split.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise UserError(f"The split file {split.name} can't be read: {error.strerror}.") from error
-    if not lines:
-        raise UserError(f"The split file {split.name} lists no cases.")
-    return lines
-
-
-def find_pairs(images: Path, masks: Path, names: list[str], split: str) -> list[Pair]:
-    """Picture and mask of each name, by stem.
-
-    Raises:
-        UserError: a name has no picture or no mask.
-    """
-    found = [{stem(p): p for p in folder.iterdir() if p.is_file()} for folder in (images, masks)]
-    for name in names:
-        for files, folder in zip(found, (images, masks), strict=True):
-            if name not in files:
-                raise UserError(f"{split} names {name}, but {folder.name} has no such file.")
-    return [Pair(name, found[0][name], found[1][name]) for name in names]
 
 
 def read_dataset(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
+from engine.evaluation.scoring import find_pairs, read_names
 from engine.sdseg.config import PRESETS, SDSegConfig
 from engine.sdseg.devices import choose_device
 from engine.sdseg.folder import load_model
@@ -19,7 +20,7 @@ from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.trunk import load_pretrained
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.training.autoencoder import ceiling, train_autoencoder
-from engine.training.dataset import SliceDataset, find_pairs, read_dataset, read_names
+from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.finish import finish
 from engine.training.losses import mask_picture
 from engine.training.options import TrainOptions

@@ -1,0 +1,88 @@
+"""From arguments to a command, and from its outcome to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from engine.errors import Cancelled, UserError
+from engine.system.atomic import atomic_write_text
+
+# Each is a module beside this one with `add_parser(commands)` and `run(args) -> dict`.
+COMMANDS = ("segment", "train", "evaluate", "models", "info")
+
+
+class Failed(Exception):
+    """The work was done in part: exit code 1, and what `--json` reports.
+
+    Attributes:
+        report: as a complete run would have reported it, with `failed`.
+    """
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        super().__init__("part of the work failed")
+        self.report = report
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="sdseg",
+        description="SDSeg Studio without its window. Research use only. Not a medical device.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f"engine.cli.{name}")
+        command = module.add_parser(commands)
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the outcome there")
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command.
+
+    Args:
+        argv: without the program's name.
+
+    Returns:
+        0 when the work was done, 1 for what a person can mend, 2 for wrong usage.
+    """
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said why
+        return int(stop.code or 0)
+    try:
+        report, code = args.run(args), 0
+    except Failed as failed:
+        report, code = failed.report, 1
+    except UserError as error:
+        say_error(error)
+        return 1
+    except (Cancelled, KeyboardInterrupt):
+        print("stopped", file=sys.stderr)
+        return 1
+    if args.json:
+        try:
+            atomic_write_text(args.json, json.dumps(report, indent=1))
+        except UserError as error:
+            say_error(error)
+            return 1
+    return code
+
+
+def say_error(error: UserError) -> None:
+    """One `error:` line, and a `hint:` line if there is one."""
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+
+
+def say_warning(text: str) -> None:
+    """One `warning:` line."""
+    print(f"warning: {text}", file=sys.stderr)

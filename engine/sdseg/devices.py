@@ -1,0 +1,54 @@
+"""Which device and precision a run uses, and what counts as out of memory."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Literal
+
+import torch
+
+from engine.errors import UserError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of "auto", "cpu" or "cuda".
+
+    Raises:
+        UserError: CUDA was asked for and is not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("There is no CUDA GPU here.", hint="Use --device auto or --device cpu.")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision of "auto", "fp32", "bf16" or "fp16" on a device.
+
+    "auto" is fp32 on a CPU, where results are to be the same everywhere, and bf16 on a GPU that
+    has it.
+    """
+    if name == "auto":
+        gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return "bf16" if gpu else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("A CPU does not compute in fp16.", hint="Use --precision bf16 or fp32.")
+    return {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}[name]  # type: ignore[return-value]
+
+
+def autocast(device: torch.device, precision: Precision) -> Any:
+    """Autocast for encoder and decoder; the U-Net always runs in fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, TYPES[precision])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for a GPU's own error and for the CPU allocator's plain RuntimeError."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )

@@ -1,0 +1,170 @@
+"""The end of a run: fit statistic, scores, card, model folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.domain.targets import Target
+from engine.evaluation.scoring import Scores, find_pairs, read_names, score_model
+from engine.models.card import render_card
+from engine.models.schema import FitStatistic, Lineage, ModelInfo, TargetEntry
+from engine.models.store import read_entry
+from engine.sdseg.fit import FitCloud, fit_statistic
+from engine.sdseg.folder import save_model
+from engine.sdseg.segmenter import Segmenter
+from engine.sdseg.vision import TrunkVisionEncoder
+from engine.training.dataset import SliceDataset
+from engine.training.options import TrainOptions
+from engine.training.trainer import Trainer
+
+Say = Callable[[str], None]
+DRAFT = "draft"
+FIT_SLICES_A_CASE = 5
+
+
+def finish(
+    options: TrainOptions,
+    trainer: Trainer,
+    weights: tuple[str, ...],
+    ceiling: float,
+    say: Say,
+) -> dict[str, Any]:
+    """Measures the finished network and writes its folder.
+
+    Args:
+        options: of the run.
+        trainer: with the averaged weights in place.
+        weights: names of the starting weights.
+        ceiling: Dice of encode -> decode on val.
+        say: told what happens.
+
+    Returns:
+        What `--json` reports.
+    """
+    cloud, statistic = _measure_fit(trainer, options)
+    info = _describe(options, trainer, weights, statistic)
+    scores: dict[str, Any] = {"encode -> decode Dice on val (network's size)": ceiling}
+    draft = options.run_folder / DRAFT
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        save_model(draft, trainer.network, info, "", cloud.tensors())
+        for split in (options.val, options.test):
+            if split is not None:
+                scores |= _scores_of(draft, options, split, say)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    info = info.model_copy(update={"scores": scores})
+    card = render_card(info, options.identity.notes)
+    info = save_model(options.output, trainer.network, info, card, cloud.tensors())
+    entry = read_entry(options.output)
+    say(f"wrote {options.output}")
+    return {
+        "model": {"name": info.name, "sha256": entry.sha256},
+        "scores": scores,
+        "steps": trainer.step,
+        "cpu_minutes": trainer.cpu_minutes,
+    }
+
+
+def _measure_fit(trainer: Trainer, options: TrainOptions) -> tuple[FitCloud, FitStatistic]:
+    train, val = (_features(trainer, data) for data in (trainer.train_data, trainer.val_data))
+    cloud, threshold = fit_statistic(train, val)
+    identity = options.identity
+    colour = options.preprocessing.channels == "rgb"
+    return cloud, FitStatistic(threshold=threshold, modalities=identity.modalities, colour=colour)
+
+
+@torch.inference_mode()
+def _features(trainer: Trainer, data: SliceDataset) -> Tensor:
+    """Pooled features of a few slices of each case, those in the middle of a volume."""
+    encoder = trainer.network.vision_encoder
+    rows: list[Tensor] = []
+    for case in range(len(data.names)):
+        places = torch.nonzero(data.cases == case)[:, 0]
+        count = min(len(places), FIT_SLICES_A_CASE)
+        spread = torch.linspace(0, len(places) - 1, count + 2)[1:-1].round().long()
+        pictures, _ = data.batch(places[spread])
+        rows += [encoder.pooled_features(p[None].to(trainer.device)).float() for p in pictures]
+    return torch.cat(rows).cpu()
+
+
+def _scores_of(draft: Path, options: TrainOptions, split: Path, say: Say) -> dict[str, Any]:
+    segmenter = Segmenter.load(read_entry(draft))
+    pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
+    target: Target = options.target
+    scores: Scores = score_model(segmenter, pairs, {target.name: target})
+    found = {
+        f"Dice on {split.name}, {len(pairs)} cases, native grid": scores.mean("dice"),
+        f"IoU on {split.name}": scores.mean("iou"),
+    }
+    say("; ".join(f"{name}: {value:.4f}" for name, value in found.items()))
+    return found
+
+
+def _describe(
+    options: TrainOptions,
+    trainer: Trainer,
+    weights: tuple[str, ...],
+    statistic: FitStatistic,
+) -> ModelInfo:
+    identity, network = options.identity, trainer.network
+    trunk = isinstance(network.vision_encoder, TrunkVisionEncoder)
+    share = options.objective.last_share
+    return ModelInfo(
+        name=identity.name,
+        title=identity.title or identity.name,
+        preset="paper" if options.preset == "paper" else "compact",
+        kind=identity.kind,
+        classes={1: options.target.name},
+        targets=(TargetEntry(name=options.target.name, class_ids=(1,)),),
+        preprocessing=options.preprocessing,
+        plane=options.plane,
+        roi=options.roi,
+        trained_timesteps="last" if share >= 1 else "mixed" if share > 0 else "uniform",
+        prediction_type=network.prediction_type,
+        vision_encoder="trunk" if trunk else "published",
+        scale_factor=network.scale_factor,
+        precision="fp32" if options.preset == "paper" else "fp16",
+        fit=statistic,
+        lineage=Lineage(
+            initial_weights=weights,
+            data=identity.data,
+            train_cases=len(trainer.train_data.names),
+            command=options.command,
+            steps=trainer.step,
+            cpu_minutes=round(trainer.cpu_minutes, 1),
+            recipe=options.recipe,
+        ),
+        departures=departures(options, trunk),
+        licence=identity.licence,
+    )
+
+
+def departures(options: TrainOptions, trunk: bool) -> tuple[str, ...]:
+    """How the model differs from the paper, one sentence each (docs/adr/0006)."""
+    if options.preset == "paper":
+        return ()
+    found = ["The network is narrower, and its autoencoder was trained on masks alone."]
+    objective = options.objective
+    if trunk:
+        found.append(
+            "The vision encoder is a pre-trained EfficientNet-Lite0 with a feature pyramid; its "
+            "condition latent has 16 channels."
+        )
+    if (options.prediction_type or "sample") == "sample":
+        found.append("The U-Net predicts the clean latent; the noise follows from it by eq. 1.")
+    if objective.mask_weight:
+        found.append("The decoded mask is a term of the loss (cross-entropy and Dice).")
+    if objective.pyramid_weight:
+        found.append("A second mask term on the pyramid was used while training, then dropped.")
+    if objective.last_share:
+        found.append(f"{objective.last_share:.0%} of the samples were trained at T-1.")
+    if options.optimisation.ema_all:
+        found.append("The vision encoder's weights are averaged too.")
+    return tuple(found)
