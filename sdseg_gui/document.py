@@ -1,0 +1,264 @@
+"""Owns the open case and its history, and says what changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QObject, Signal
+
+from engine.domain.box import Box, full_box
+from engine.domain.case import Case
+from engine.domain.label_map import Edit, LabelMap, Origin
+from engine.domain.labels import LabelList
+from engine.domain.review import ReviewState
+from sdseg_gui.history import Change, History, Step
+
+
+@dataclass(frozen=True)
+class _LabelsChange:
+    """The label list before and after."""
+
+    old: LabelList
+    new: LabelList
+    nbytes: int = 500
+
+
+@dataclass(frozen=True)
+class _BoxChange:
+    """The region of interest before and after."""
+
+    old: Box | None
+    new: Box | None
+    nbytes: int = 200
+
+
+@dataclass(frozen=True)
+class _ReviewChange:
+    """Review states before and after; rides along with the change that caused it."""
+
+    old: tuple[ReviewState, dict[int, ReviewState]]
+    new: tuple[ReviewState, dict[int, ReviewState]]
+    nbytes: int = 500
+
+
+class Document(QObject):
+    """The open case; every change of its label map, labels and box goes through here."""
+
+    case_opened = Signal()
+    painted = Signal(object)  # Box of the voxels that may have changed
+    labels_changed = Signal()
+    box_changed = Signal()
+    review_changed = Signal()
+    history_changed = Signal()
+    job_finished = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._case: Case | None = None
+        self._history = History()
+        self._step: Step | None = None
+        self._review_before: tuple[ReviewState, dict[int, ReviewState]] | None = None
+
+    @property
+    def case(self) -> Case | None:
+        """The open case, or None."""
+        return self._case
+
+    @property
+    def label_map(self) -> LabelMap | None:
+        """The open case's label map, or None."""
+        return self._case.label_map if self._case else None
+
+    def open(self, case: Case | None, *, dirty: bool = False) -> None:
+        """Shows another case, with an empty history.
+
+        Args:
+            case: None closes.
+            dirty: True if the case holds work that is on no disk.
+        """
+        self._case = case
+        self._history = History()
+        self._step = None
+        if dirty:
+            self._history.mark_unsaved()
+        self.case_opened.emit()
+        self.history_changed.emit()
+
+    def replace_label_map(self, label_map: LabelMap, labels: LabelList) -> None:
+        """Takes over a label map that was read from a file; the history starts anew, unsaved."""
+        assert self._case is not None
+        self._case.label_map = label_map
+        self._case.labels = labels
+        self._history = History()
+        self._history.mark_unsaved()
+        self.labels_changed.emit()
+        self.painted.emit(full_box(label_map.shape))
+        self.history_changed.emit()
+
+    # Steps
+
+    def begin_step(self, name: str) -> None:
+        """Starts an undo step; what follows until `end_step` is taken back together."""
+        if self._step is not None:
+            self.end_step()
+        self._step = Step(name)
+        self._review_before = self._review_state()
+
+    @property
+    def in_step(self) -> bool:
+        """True between `begin_step` and `end_step`."""
+        return self._step is not None
+
+    def add(self, edit: Edit | None) -> None:
+        """Applies an edit inside the current step; None is ignored."""
+        if edit is None or self._case is None:
+            return
+        assert self._step is not None, "an edit needs a step"
+        self._case.label_map.apply(edit)
+        self._step.changes.append(edit)
+        self._note_review(edit)
+        self.painted.emit(edit.box)
+
+    def end_step(self) -> None:
+        """Closes the current step; one without changes leaves no trace."""
+        step, self._step = self._step, None
+        if step is None or not step.changes:
+            return
+        after, before = self._review_state(), self._review_before
+        if before is not None and after is not None and after != before:
+            step.changes.append(_ReviewChange(before, after))
+            self.review_changed.emit()
+        self._history.push(step)
+        self.history_changed.emit()
+
+    def cancel_step(self) -> None:
+        """Takes back what the current step did, and forgets it."""
+        step, self._step = self._step, None
+        if step is None:
+            return
+        for change in reversed(step.changes):
+            self._carry_out(change, forward=False)
+        if self._review_before is not None and self._case is not None:
+            self._case.review, self._case.slice_review = self._review_before
+
+    def apply(self, edit: Edit | None, name: str) -> None:
+        """One edit as a step of its own."""
+        self.begin_step(name)
+        self.add(edit)
+        self.end_step()
+
+    def set_labels(self, labels: LabelList, name: str) -> None:
+        """Replaces the label list; part of the current step, or a step of its own."""
+        if self._case is not None and labels != self._case.labels:
+            self._change(_LabelsChange(self._case.labels, labels), name)
+
+    def set_box(self, box: Box | None) -> None:
+        """Sets or clears the region of interest; part of the current step, or one of its own."""
+        if self._case is not None and box != self._case.box:
+            name = "Set the box" if box is not None else "Remove the box"
+            self._change(_BoxChange(self._case.box, box), name)
+
+    def _change(self, change: Change, name: str) -> None:
+        alone = self._step is None
+        if alone:
+            self.begin_step(name)
+        assert self._step is not None
+        self._step.changes.append(change)
+        self._carry_out(change, forward=True)
+        if alone:
+            self.end_step()
+
+    # Undo and redo
+
+    def undo(self) -> None:
+        """Takes back the last step; an unfinished one is closed first."""
+        self.end_step()
+        step = self._history.pop_undo()
+        if step is not None:
+            for change in reversed(step.changes):
+                self._carry_out(change, forward=False)
+            self.history_changed.emit()
+
+    def redo(self) -> None:
+        """Makes the step that was taken back last again."""
+        self.end_step()
+        step = self._history.pop_redo()
+        if step is not None:
+            for change in step.changes:
+                self._carry_out(change, forward=True)
+            self.history_changed.emit()
+
+    def _carry_out(self, change: Change, *, forward: bool) -> None:
+        case = self._case
+        assert case is not None
+        if isinstance(change, Edit):
+            (case.label_map.apply if forward else case.label_map.revert)(change)
+            self.painted.emit(change.box)
+        elif isinstance(change, _LabelsChange):
+            case.labels = change.new if forward else change.old
+            self.labels_changed.emit()
+        elif isinstance(change, _BoxChange):
+            case.box = change.new if forward else change.old
+            self.box_changed.emit()
+        elif isinstance(change, _ReviewChange):
+            review, slices = change.new if forward else change.old
+            case.review, case.slice_review = review, dict(slices)
+            self.review_changed.emit()
+
+    @property
+    def can_undo(self) -> bool:
+        """True if there is a step to take back."""
+        return bool(self._history.undo_name)
+
+    @property
+    def can_redo(self) -> bool:
+        """True if there is a step to make again."""
+        return bool(self._history.redo_name)
+
+    @property
+    def undo_name(self) -> str:
+        """Name of the step that undo takes back, or ""."""
+        return self._history.undo_name
+
+    @property
+    def redo_name(self) -> str:
+        """Name of the step that redo makes again, or ""."""
+        return self._history.redo_name
+
+    @property
+    def history(self) -> History:
+        """For figures about its size."""
+        return self._history
+
+    @property
+    def is_dirty(self) -> bool:
+        """True if the case holds changes that are not saved."""
+        return self._history.is_dirty
+
+    def mark_saved(self) -> None:
+        """The present state is on disk."""
+        self._history.mark_saved()
+        self.history_changed.emit()
+
+    def mark_unsaved(self) -> None:
+        """The project on disk does not hold the present state any more."""
+        self._history.mark_unsaved()
+        self.history_changed.emit()
+
+    # Review states
+
+    def _review_state(self) -> tuple[ReviewState, dict[int, ReviewState]] | None:
+        return (self._case.review, dict(self._case.slice_review)) if self._case else None
+
+    def _note_review(self, edit: Edit) -> None:
+        """A person's edit makes its slices corrected; a model's makes them proposed."""
+        case = self._case
+        assert case is not None
+        for index in edit.box.range_along(case.label_map.plane):
+            old = case.slice_review.get(index, ReviewState.NEW)
+            case.slice_review[index] = _after(old, edit.origin)
+        case.review = _after(case.review, edit.origin)
+
+
+def _after(state: ReviewState, origin: Origin) -> ReviewState:
+    return state.after_edit() if origin is Origin.HAND else state.after_proposal()
