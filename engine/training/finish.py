@@ -122,7 +122,7 @@ def _describe(
         preset="paper" if options.preset == "paper" else "compact",
         kind=identity.kind,
         classes={1: options.target.name},
-        targets=(TargetEntry(name=options.target.name, class_ids=(1,)),),
+        targets=(TargetEntry(name=options.target.name, class_ids=options.target.class_ids),),
         preprocessing=options.preprocessing,
         plane=options.plane,
         roi=options.roi,
