@@ -147,7 +147,13 @@ def read_image_header(path: Path) -> tuple[ImageHeader, Patient] | None:
     """
     ds = read_dataset(path, pixels=False)
     modality = _text(ds, "Modality")
-    if modality in _NO_IMAGE or "Rows" not in ds or "Columns" not in ds:
+    if modality in _NO_IMAGE:
+        return None
+    if "Rows" not in ds or "Columns" not in ds:
+        if _should_be_image(ds):
+            raise UserError(
+                f"{path.name} is cut short: its size is missing.", hint="Copy the file again."
+            )
         return None
     along_row, down_column = _directions(path, ds)
     spacing, at_detector = _spacing(ds)
@@ -278,6 +284,11 @@ def _padding(ds: FileDataset) -> int | None:
     signed = ds.get("PixelRepresentation") == 1
     # Often written as if it were unsigned (63536 for -2000).
     return value - 65536 if signed and bits == 16 and value > 32767 else value
+
+
+def _should_be_image(ds: FileDataset) -> bool:
+    kind = ds.get("SOPClassUID") or ds.file_meta.get("MediaStorageSOPClassUID")
+    return isinstance(kind, UID) and kind.name.endswith("Image Storage")
 
 
 def _is_compressed(ds: FileDataset) -> bool:

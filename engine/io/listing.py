@@ -30,7 +30,7 @@ def list_cases(path: Path) -> list[Path]:
             f"The folder {path.name} can't be read.", hint="Ask for the right to read it."
         ) from error
     cases = [p for p in files if kind_by_name(p) is not None and not is_own_mask(p)]
-    if any(kind_by_name(p) is None and looks_like_dicom(p) for p in files):
+    if any(_is_dicom(p) for p in files):
         cases.append(path)
     if not cases:
         raise UserError(
@@ -53,6 +53,12 @@ def is_own_mask(path: Path) -> bool:
         return False
     # retina.png may be the picture and retina.nii.gz its mask: the manifest names the picture.
     return isinstance(manifest, dict) and manifest.get("source") != path.name
+
+
+def _is_dicom(path: Path) -> bool:
+    # A DICOMDIR is only the table of contents of the folders beside it.
+    is_table = path.name.upper() == "DICOMDIR"
+    return kind_by_name(path) is None and not is_table and looks_like_dicom(path)
 
 
 def _is_visible_file(path: Path) -> bool:

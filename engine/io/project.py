@@ -139,8 +139,13 @@ def case_of(entry: CaseEntry) -> Case:
             f"{source.name} has changed since the project was saved: its grid is another one.",
             hint="Put the old file back; the labels stay in the project.",
         )
-    with reading(source):
+    try:
         case.label_map = _unpack_label_map(entry)
+    except (ValueError, IndexError, zlib.error) as error:
+        raise UserError(
+            f"The labels of {source.name} in the project are damaged.",
+            hint="Open an older copy of the project.",
+        ) from error
     if not case.scan.modality:
         case.scan = replace(case.scan, modality=entry.modality)
     case.name = entry.name

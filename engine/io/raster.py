@@ -109,7 +109,8 @@ def _read_pixels(path: Path, remarks: list[str]) -> tuple[NDArray[Any], int]:
     if suffix_of(path) in _TIFF and not _is_plain_tiff(path):
         return _read_tiff(path), 1
     with _opened(path) as image:
-        if getattr(image, "n_frames", 1) > 1:
+        # MPO is what phones call a JPEG with a preview behind it; the first picture is meant.
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise UserError(
                 f"{path.name} holds {getattr(image, 'n_frames', 1)} pictures; one is needed.",
                 hint="Save the one you need as a file of its own.",
