@@ -251,7 +251,8 @@ def _read_nifti_mask(path: Path, scan: Volume) -> Labels:
             f"{path.name} lies on another grid ({_size(mask)}) than the scan ({_size(scan)}).",
             hint="Open the mask that was drawn on this very scan.",
         )
-    return _label_values(path, mask.real(mask.array))
+    is_plain = (mask.slope, mask.intercept) == (1.0, 0.0)
+    return _label_values(path, mask.array if is_plain else mask.real(mask.array))
 
 
 def _size(scan: Volume) -> str:
@@ -260,7 +261,10 @@ def _size(scan: Volume) -> str:
 
 
 def _label_values(path: Path, values: NDArray[Any]) -> Labels:
-    labels = values.astype(np.uint8)
+    if values.dtype == np.uint8:
+        return values
+    with np.errstate(invalid="ignore"):
+        labels = values.astype(np.uint8)
     if values.min() < 0 or values.max() > 255 or (labels != values).any():
         raise UserError(
             f"{path.name} is no mask: its values are not whole numbers from 0 to 255.",
