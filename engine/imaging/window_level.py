@@ -47,7 +47,7 @@ def to_8bit(
         scale, offset = -scale, 255.0 - offset
     if array.dtype.kind in "iu" and array.dtype.itemsize <= 2:
         table = _table(array.dtype.str, float(scale), float(offset))
-        return table[array.view(np.dtype(f"u{array.dtype.itemsize}"))]
+        return table.take(array.view(np.dtype(f"u{array.dtype.itemsize}")))
     return _scaled(array, scale, offset)
 
 

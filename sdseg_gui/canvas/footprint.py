@@ -44,7 +44,7 @@ class Footprint(pg.GraphicsObject):
         """In pixels of the slice."""
         return self._area
 
-    def paint(self, painter: QPainter, *args: Any) -> None:
+    def paint(self, painter: QPainter, option: Any, widget: Any = None) -> None:
         """Unsmoothed: pixels are set or not."""
         if not self._image.isNull():
             painter.drawImage(self._area, self._image)

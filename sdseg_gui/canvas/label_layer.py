@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
-from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem
+from PySide6.QtWidgets import QGraphicsItem
 
 from engine.domain.labels import LabelList
 from engine.imaging.overlay import colour_table, outline_of
@@ -57,8 +57,9 @@ class LabelLayer(pg.GraphicsObject):
         self._edge = premultiplied(colour_table(labels, min(1.0, style.opacity + 0.5)))
         self.update()
 
-    def repaint_part(self, rows: slice, columns: slice) -> None:
+    def repaint_part(self, values: NDArray[np.uint8], rows: slice, columns: slice) -> None:
         """Redraws a rectangle of the slice whose labels changed."""
+        self._values = values
         rect = QRectF(
             columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
         )
@@ -72,11 +73,11 @@ class LabelLayer(pg.GraphicsObject):
         rows, columns = self._values.shape
         return QRectF(0, 0, columns, rows)
 
-    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, *args: Any) -> None:
+    def paint(self, painter: QPainter, option: Any, widget: Any = None) -> None:
         """Draws the exposed part."""
         ratio = painter.device().devicePixelRatioF()
         transform = painter.worldTransform()
-        exposed = transform.mapRect(option.exposedRect)  # pyright: ignore[reportAttributeAccessIssue]
+        exposed = transform.mapRect(option.exposedRect)
         sample = sample_screen(self._values, transform, exposed, ratio)
         if sample is None:
             return
@@ -96,7 +97,7 @@ class LabelLayer(pg.GraphicsObject):
         painter.restore()
 
     def _coloured(self, values: NDArray[np.uint8], ratio: float) -> NDArray[np.uint32]:
-        pixels = self._fill[values]
+        pixels = self._fill.take(values)
         edge = outline_of(values)
         for _ in range(round((2 if self._style.outline_only else 1) * ratio) - 1):
             edge |= outline_of(np.where(edge, np.uint8(0), values))

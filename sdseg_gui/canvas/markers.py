@@ -41,7 +41,7 @@ class BrushRing(pg.GraphicsObject):
         reach = self._radius + 3.0
         return QRectF(-reach, -reach, 2 * reach, 2 * reach)
 
-    def paint(self, painter: QPainter, *args: Any) -> None:
+    def paint(self, painter: QPainter, option: Any, widget: Any = None) -> None:
         """A light ring with a dark one around it is seen on any picture."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ring = QPen(QColor(170, 174, 180) if self._blocked else self._colour, 1.4)
@@ -82,7 +82,7 @@ class BoxFrame(pg.GraphicsObject):
         text = self._caption_rect() if self._caption else self._frame
         return self._frame.adjusted(-8, -8, 8, 8).united(text.adjusted(-2, -2, 2, 2))
 
-    def paint(self, painter: QPainter, *args: Any) -> None:
+    def paint(self, painter: QPainter, option: Any, widget: Any = None) -> None:
         """Light dashes over a dark line."""
         dashed = QPen(_LIGHT, 1.0)
         dashed.setDashPattern([5.0, 4.0])
@@ -146,7 +146,7 @@ class Hatch(pg.GraphicsObject):
         """The slice."""
         return self._area
 
-    def paint(self, painter: QPainter, *args: Any) -> None:
+    def paint(self, painter: QPainter, option: Any, widget: Any = None) -> None:
         """Quiet lines, and a word in the middle."""
         painter.fillRect(self._area, QColor(16, 18, 21))
         painter.fillRect(self._area, QBrush(QColor(52, 57, 64), Qt.BrushStyle.BDiagPattern))

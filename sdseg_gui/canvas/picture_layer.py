@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QRectF
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QImage, QPainter
 
 from engine.domain.volume import Volume
 from engine.imaging.window_level import to_8bit
@@ -62,6 +62,13 @@ class PictureLayer(pg.ImageItem):
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         super().paint(painter, *args)
 
+    def render(self) -> None:
+        """Makes the picture for the screen."""
+        super().render()
+        if self.qimage is not None:
+            # Smooth scaling of 32-bit pixels is more than twice as fast as of 8-bit ones.
+            self.qimage = self.qimage.convertToFormat(QImage.Format.Format_RGB32)
+
     def _render(self) -> None:
         if self._scan is None:
             return
@@ -85,7 +92,8 @@ def grey_of(scan: Volume, stored: NDArray[Any], window: tuple[float, float]) -> 
         window: (level, width) in real values; colour ignores it.
     """
     if scan.is_colour:
-        return stored if stored.dtype == np.uint8 else (stored >> 8).astype(np.uint8)
+        deep = stored if stored.dtype == np.uint8 else stored >> 8
+        return np.ascontiguousarray(deep, dtype=np.uint8)
     level, width = window
     grey = to_8bit(stored, scan.slope, scan.intercept, level, width, inverted=scan.inverted)
     if scan.padding is not None:
@@ -121,4 +129,4 @@ def _halved(stored: NDArray[Any]) -> NDArray[Any]:
     total = stored[::2, ::2].astype(wide if is_whole else np.float32)
     for row, column in ((0, 1), (1, 0), (1, 1)):
         total += stored[row::2, column::2]
-    return ((total >> 2) if is_whole else total / 4).astype(stored.dtype)
+    return (total // 4 if is_whole else total / 4).astype(stored.dtype)
