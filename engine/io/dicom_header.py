@@ -147,13 +147,7 @@ def read_image_header(path: Path) -> tuple[ImageHeader, Patient] | None:
     """
     ds = read_dataset(path, pixels=False)
     modality = _text(ds, "Modality")
-    if modality in _NO_IMAGE:
-        return None
-    if "Rows" not in ds or "Columns" not in ds:
-        if _should_be_image(ds):
-            raise UserError(
-                f"{path.name} is cut short: its size is missing.", hint="Copy the file again."
-            )
+    if modality in _NO_IMAGE or not _has_size(path, ds):
         return None
     along_row, down_column = _directions(path, ds)
     spacing, at_detector = _spacing(ds)
@@ -284,6 +278,17 @@ def _padding(ds: FileDataset) -> int | None:
     signed = ds.get("PixelRepresentation") == 1
     # Often written as if it were unsigned (63536 for -2000).
     return value - 65536 if signed and bits == 16 and value > 32767 else value
+
+
+def _has_size(path: Path, ds: FileDataset) -> bool:
+    """True for an image; an image that lost its size is an error, anything else is none."""
+    if "Rows" in ds and "Columns" in ds:
+        return True
+    if _should_be_image(ds):
+        raise UserError(
+            f"{path.name} is cut short: its size is missing.", hint="Copy the file again."
+        )
+    return False
 
 
 def _should_be_image(ds: FileDataset) -> bool:
