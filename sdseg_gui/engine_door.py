@@ -1,0 +1,118 @@
+"""The one lazy door to torch: what the window asks the engine, always on a worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from engine.domain.box import Box
+from engine.domain.manifest import ModelUse
+from engine.domain.requests import Proposal, SegmentRequest
+from engine.domain.volume import Volume
+from engine.models.store import ModelEntry
+
+if TYPE_CHECKING:
+    from engine.sdseg.segmenter import FitResult, Segmenter
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model suits a case.
+
+    Attributes:
+        name: of the best one that fits, or "".
+        results: what was found for each model that was asked, by name.
+    """
+
+    name: str
+    results: dict[str, FitResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SegmentSummary:
+    """What a finished segmentation reports."""
+
+    slices: int
+    seconds: float
+    model_use: ModelUse
+    notes: tuple[str, ...] = ()
+
+
+class EngineDoor:
+    """Keeps loaded models; its methods run in the engine's worker thread only."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Segmenter] = {}
+
+    def load(self, entry: ModelEntry) -> Segmenter:
+        """The loaded model; the first call imports torch (about two seconds).
+
+        Raises:
+            UserError: the model is damaged.
+        """
+        from engine.sdseg.segmenter import Segmenter
+
+        if entry.sha256 not in self._loaded:
+            self._loaded[entry.sha256] = Segmenter.load(entry)
+        return self._loaded[entry.sha256]
+
+    def choose(
+        self,
+        scan: Volume,
+        box: Box | None,
+        entries: Sequence[ModelEntry],
+        is_cancelled: Callable[[], bool],
+    ) -> ModelChoice:
+        """The model that fits a scan best, measured."""
+        from engine.errors import Cancelled
+        from engine.sdseg.choose import choose_model
+
+        def load(entry: ModelEntry) -> Segmenter:
+            if is_cancelled():
+                raise Cancelled
+            return self.load(entry)
+
+        chosen, results = choose_model(scan, box, entries, load)
+        return ModelChoice(chosen.info.name if chosen else "", results)
+
+    def check_fit(self, scan: Volume, box: Box | None, entry: ModelEntry) -> FitResult:
+        """Whether one model fits a scan."""
+        return self.load(entry).fit_distance(scan, box=box)
+
+    def segment(
+        self,
+        request: SegmentRequest,
+        entry: ModelEntry,
+        on_proposal: Callable[[Proposal], None],
+        progress: Callable[[int, int], None],
+        is_cancelled: Callable[[], bool],
+    ) -> SegmentSummary:
+        """Segments slice by slice.
+
+        Raises:
+            Cancelled: asked to stop.
+            UserError: the model is damaged or the request can't be met.
+        """
+        import time
+
+        segmenter = self.load(entry)
+        started = time.perf_counter()
+        count = 0
+        segmenter.notes.clear()
+        for proposal in segmenter.segment(request, progress, is_cancelled):
+            on_proposal(proposal)
+            count += 1
+        use = ModelUse(
+            name=entry.info.name,
+            sha256=entry.sha256,
+            target=request.target or entry.info.targets[0].name,
+            seed=request.seed,
+            threshold=request.threshold,
+            samples=request.samples,
+            device=segmenter.device.type,
+            precision=segmenter.precision,
+            batch=request.batch or entry.info.default_batch,
+        )
+        seconds = time.perf_counter() - started
+        return SegmentSummary(count, seconds, use, tuple(segmenter.notes))

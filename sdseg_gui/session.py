@@ -1,0 +1,216 @@
+"""The cases being worked on, and the project file that remembers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import QLockFile, QObject, Signal
+
+from engine.domain.case import Case
+from engine.domain.manifest import ModelUse
+from engine.errors import UserError
+from engine.io.project import CaseEntry, ProjectFile, entry_of, read_project, write_project
+from sdseg_gui.document import Document
+
+
+@dataclass(eq=False)
+class CaseItem:
+    """One row of the case list.
+
+    Attributes:
+        path: the scan's file or folder.
+        name: what the list shows.
+        entry: the work on it as it was when the case was left; None if there is none yet.
+        dirty: True if `entry` is on no disk.
+        sample: "picture" or "volume" for a built-in case.
+        series: of a DICOM folder with several, or "".
+    """
+
+    path: Path
+    name: str
+    entry: CaseEntry | None = None
+    dirty: bool = False
+    sample: str = ""
+    series: str = ""
+
+
+class Session(QObject):
+    """Case list, current case and project.
+
+    Signals:
+        cases_changed: the list is another one.
+        current_changed: another row is the current one.
+        state_changed: project path or dirty state may have changed.
+    """
+
+    cases_changed = Signal()
+    current_changed = Signal(int)
+    state_changed = Signal()
+
+    def __init__(self, document: Document, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        self.items: list[CaseItem] = []
+        self.current = -1
+        self.project_path: Path | None = None
+        self.read_only = False
+        self.model = ""
+        self.model_uses: dict[int, ModelUse] = {}  # id of a case item -> who proposed last
+        self._list_dirty = False
+        self._lock: QLockFile | None = None
+        document.history_changed.connect(self.state_changed)
+
+    @property
+    def current_item(self) -> CaseItem | None:
+        """The row of the open case."""
+        return self.items[self.current] if 0 <= self.current < len(self.items) else None
+
+    @property
+    def is_dirty(self) -> bool:
+        """True if anything would be lost by closing."""
+        return self._document.is_dirty or any(item.dirty for item in self.items)
+
+    def set_items(self, items: list[CaseItem]) -> None:
+        """A new list of cases; the old one's work must have been dealt with before."""
+        self.items = items
+        self.current = -1
+        self.model_uses = {}
+        self._forget_project()
+        self.cases_changed.emit()
+        self.state_changed.emit()
+
+    def add_items(self, items: list[CaseItem]) -> int:
+        """Adds cases; those that are in the list already stay as they are.
+
+        Returns:
+            Index of the first of them.
+        """
+        known = {item.path.absolute(): n for n, item in enumerate(self.items)}
+        first = len(self.items)
+        for item in items:
+            place = known.get(item.path.absolute())
+            if place is None:
+                known[item.path.absolute()] = len(self.items)
+                self.items.append(item)
+            else:
+                first = min(first, place)
+        self.cases_changed.emit()
+        return first
+
+    def keep_current(self) -> None:
+        """Remembers the open case's work in its row, before another case is shown."""
+        case, item = self._document.case, self.current_item
+        if case is None or item is None:
+            return
+        if self._document.is_dirty or item.entry is not None:
+            item.dirty = item.dirty or self._document.is_dirty
+            item.entry = entry_of(case)
+
+    def show_case(self, index: int, case: Case) -> None:
+        """The case of a row was opened."""
+        item = self.items[index]
+        item.name = case.name
+        self.current = index
+        self._document.open(case, dirty=item.dirty)
+        self.current_changed.emit(index)
+        self.state_changed.emit()
+
+    def note_model_use(self, use: ModelUse) -> None:
+        """Remembers which model proposed for the open case."""
+        item = self.current_item
+        if item is not None:
+            self.model_uses[id(item)] = use
+
+    @property
+    def model_use(self) -> ModelUse | None:
+        """Which model proposed for the open case last."""
+        item = self.current_item
+        return self.model_uses.get(id(item)) if item is not None else None
+
+    # Projects
+
+    def save(self, path: Path) -> None:
+        """Writes the project; on failure everything stays as it is, unsaved.
+
+        Raises:
+            UserError: the disk refused, or another window has the project open.
+        """
+        if path != self.project_path:
+            self._take_lock(path)
+        elif self.read_only:
+            raise UserError(
+                f"{path.name} is open in another window and is read-only here.",
+                hint="Save it under another name.",
+            )
+        self.keep_all()
+        entries = [item.entry or _bare_entry(item) for item in self.items]
+        project = ProjectFile(cases=entries, current=max(self.current, 0), model=self.model)
+        write_project(path, project)
+        self.project_path = path
+        self.read_only = False
+        for item in self.items:
+            item.dirty = False
+        self._document.mark_saved()
+        self.state_changed.emit()
+
+    def keep_all(self) -> None:
+        """The open case's present state goes into its row, changed or not."""
+        case, item = self._document.case, self.current_item
+        if case is not None and item is not None:
+            item.dirty = item.dirty or self._document.is_dirty
+            item.entry = entry_of(case)
+
+    def load(self, path: Path) -> int:
+        """Reads a project.
+
+        Returns:
+            Index of the case to open, -1 if the project has none.
+
+        Raises:
+            UserError: it can't be read; the session stays as it was.
+        """
+        project = read_project(path)
+        lock = QLockFile(str(path) + ".lock")
+        lock.setStaleLockTime(0)
+        locked = lock.tryLock(100)
+        items = [
+            CaseItem(Path(entry.source), entry.name, entry, series=entry.series)
+            for entry in project.cases
+        ]
+        self._document.open(None)
+        self.set_items(items)
+        self.project_path = path
+        self.read_only = not locked
+        self._lock = lock if locked else None
+        self.model = project.model
+        self.state_changed.emit()
+        return min(project.current, len(items) - 1)
+
+    def _take_lock(self, path: Path) -> None:
+        lock = QLockFile(str(path) + ".lock")
+        lock.setStaleLockTime(0)
+        if not lock.tryLock(100):
+            raise UserError(
+                f"{path.name} is open in another window.", hint="Save it under another name."
+            )
+        self._forget_project()
+        self._lock = lock
+
+    def _forget_project(self) -> None:
+        if self._lock is not None:
+            self._lock.unlock()
+        self._lock = None
+        self.project_path = None
+        self.read_only = False
+
+    def close(self) -> None:
+        """Gives the project's lock back."""
+        self._forget_project()
+
+
+def _bare_entry(item: CaseItem) -> CaseEntry:
+    """A case that was listed but never opened; its grid is not known yet."""
+    from engine.io import open_case
+
+    return entry_of(open_case(item.path, series=item.series))
