@@ -23,9 +23,9 @@ from engine.io.kinds import Kind, kind_of, stem_of, suffix_of
 from engine.io.orientation import array_box
 from engine.io.samples import sample_picture
 from engine.models.store import ModelEntry, find_model, list_models
+from engine.models.suitability import needs_box, slicing_axis
 from engine.sdseg.choose import choose_model
-from engine.sdseg.preprocess import slicing_axis
-from engine.sdseg.segmenter import Segmenter, needs_box
+from engine.sdseg.segmenter import Segmenter
 
 KNOWN_ENDINGS = (".png", ".nii", ".nii.gz")
 

@@ -17,7 +17,7 @@ from engine.errors import UserError
 from engine.evaluation.metrics import dice, iou
 from engine.io import open_case
 from engine.io.kinds import stem_of
-from engine.sdseg.preprocess import slicing_axis
+from engine.models.suitability import slicing_axis
 from engine.sdseg.segmenter import Segmenter
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.domain.volume import Volume
+from engine.domain.box import Box, full_box
+from engine.domain.volume import PLANE_AXIS, Volume
 from engine.models.schema import ModelInfo
 
 # Of full scale: a grey picture saved as colour JPEG differs by a few levels between channels.
 GREY_TOLERANCE = 0.025
 SHARE_OF_SAMPLES = 0.98
+# A volume this many times larger than the training field wants a box first.
+FIELD_TOLERANCE = 1.5
 
 
 def looks_grey(scan: Volume) -> bool:
@@ -32,3 +35,21 @@ def mismatch(info: ModelInfo, scan: Volume) -> str:
     if info.fit.colour is not None and info.fit.colour == looks_grey(scan):
         return f"it was made for {'colour' if info.fit.colour else 'grey'} pictures"
     return ""
+
+
+def slicing_axis(info: ModelInfo, scan: Volume) -> int:
+    """The axis that a model wants to slice a scan along."""
+    return scan.plane if info.plane == "scan" else PLANE_AXIS[info.plane]
+
+
+def needs_box(info: ModelInfo, scan: Volume, box: Box | None) -> bool:
+    """True if a scan (or box) is much larger than what a model was trained on."""
+    field = info.preprocessing.field_mm
+    if field is None or not scan.grid.calibrated:
+        return False
+    axis = slicing_axis(info, scan)
+    shape = (box or full_box(scan.grid.shape)).shape
+    lengths = [
+        n * s for a, (n, s) in enumerate(zip(shape, scan.grid.spacing, strict=True)) if a != axis
+    ]
+    return max(lengths) > FIELD_TOLERANCE * field

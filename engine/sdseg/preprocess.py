@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.domain.box import Box, full_box
-from engine.domain.volume import PLANE_AXIS, Volume
-from engine.models.schema import ModelInfo, Preprocessing
+from engine.domain.volume import Volume
+from engine.models.schema import Preprocessing
 
 Region = tuple[slice, slice]
 SAMPLES_FOR_PERCENTILES = 1_000_000
@@ -36,11 +36,6 @@ class Placement:
     inner: tuple[int, int]
     offset: tuple[int, int]
     size: int
-
-
-def slicing_axis(info: ModelInfo, scan: Volume) -> int:
-    """The axis that a model wants to slice a scan along."""
-    return scan.plane if info.plane == "scan" else PLANE_AXIS[info.plane]
 
 
 def spacing_in_slice(scan: Volume, axis: int) -> tuple[float, float]:

@@ -18,13 +18,14 @@ from engine.domain.volume import Volume
 from engine.errors import Cancelled, UserError
 from engine.models.schema import ModelInfo
 from engine.models.store import ModelEntry
-from engine.models.suitability import mismatch
+from engine.models.suitability import mismatch, needs_box, slicing_axis
 from engine.sdseg.devices import (
     Precision,
     autocast,
     choose_device,
     choose_precision,
     is_out_of_memory,
+    repeatable,
 )
 from engine.sdseg.fit import cloud_of
 from engine.sdseg.folder import load_fit, load_model
@@ -33,14 +34,10 @@ from engine.sdseg.preprocess import (
     intensity_range,
     prepare,
     restore,
-    slicing_axis,
-    spacing_in_slice,
 )
 
 Progress = Callable[[int, int], None]
 FIT_SLICES = 5
-# A volume this many times larger than the training field wants a box first.
-FIELD_TOLERANCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,9 @@ class Segmenter:
     Attributes:
         entry: which model.
         device, precision: where and how it computes; the device may fall back to the CPU.
-        timings: seconds since it was loaded, by stage: load, encode, unet, decode.
+        timings: seconds by stage since it was made: load, encode, unet, decode, and total (all
+            of the work on slices, preparing and resampling included).
+        batch: slices that the last request ran at once; memory may have lowered it.
         notes: what was done otherwise than asked (a smaller batch, another device).
     """
 
@@ -77,7 +76,8 @@ class Segmenter:
         self.network, self.info = load_model(entry.folder, self.device)
         fit = load_fit(entry.folder)
         self._cloud = cloud_of(fit) if fit else None
-        self.timings = {"encode": 0.0, "unet": 0.0, "decode": 0.0}
+        self.timings = {"encode": 0.0, "unet": 0.0, "decode": 0.0, "total": 0.0}
+        self.batch = self.default_batch
         self.timings["load"] = time.perf_counter() - started
         self.notes: list[str] = []
 
@@ -89,6 +89,11 @@ class Segmenter:
             UserError: the model's files are damaged, or the device is not there.
         """
         return cls(entry, device, precision)
+
+    @property
+    def default_batch(self) -> int:
+        """Slices at once where nobody asks for a number: the model's own, and one on a CPU."""
+        return 1 if self.device.type == "cpu" else self.info.default_batch
 
     def target(self, name: str) -> Target | None:
         """The target of this name; None for "" (class ids).
@@ -104,209 +109,7 @@ class Segmenter:
         names = ", ".join(t.name for t in self.info.targets)
         raise UserError(f"{self.info.title} does not find '{name}'.", hint=f"It finds: {names}.")
 
-    def needs_box(self, scan: Volume, box: Box | None) -> bool:
-        """True if a scan (or box) is much larger than what the model was trained on."""
-        return needs_box(self.info, scan, box)
-
-    @torch.inference_mode()
-    def fit_distance(
-        self, scan: Volume, slices: Sequence[int] | None = None, box: Box | None = None
-    ) -> FitResult:
-        """Whether the model fits the scan: modality and colour first, then measured.
-
-        Args:
-            scan: the scan.
-            slices: which ones to look at; None picks a few, spread over the box.
-            box: region of interest.
-        """
-        reason = mismatch(self.info, scan)
-        if reason:
-            return FitResult(False, reason)
-        if self.info.fit is None or self._cloud is None:
-            return FitResult(True)
-        axis = slicing_axis(self.info, scan)
-        span = (box or full_box(scan.grid.shape)).range_along(axis)
-        chosen = slices if slices is not None else _spread(span, FIT_SLICES)
-        chosen = [n for n in chosen if axis != scan.plane or scan.loaded[n]]
-        if not chosen:
-            return FitResult(True)
-        values = intensity_range(scan, self.info.preprocessing, box)
-        region = _region(scan, axis, box)
-        rules = self.info.preprocessing
-        pictures = [prepare(scan, n, region, rules, values, axis)[0] for n in chosen]
-        features = self.features(torch.from_numpy(np.stack(pictures)))
-        distance = float(self._cloud.distance(features).median())
-        limit = self.info.fit.threshold
-        if distance <= limit:
-            return FitResult(True, "", distance, limit)
-        reason = f"the picture is unlike the ones it has learnt from ({self.info.kind})"
-        return FitResult(False, reason, distance, limit)
-
-    @torch.inference_mode()
-    def features(self, pictures: Tensor) -> Tensor:
-        """Pooled trunk features of pictures [N, 3, S, S] in [-1, 1]: float32 [N, D]."""
-        encoder = self.network.vision_encoder
-        parts = [encoder.pooled_features(p[None].to(self.device)).float().cpu() for p in pictures]
-        return torch.cat(parts)
-
-    def segment(
-        self,
-        request: SegmentRequest,
-        progress: Progress | None = None,
-        is_cancelled: Callable[[], bool] | None = None,
-    ) -> Iterator[Proposal]:
-        """Answers slice by slice, in order; slices that are not loaded are left out.
-
-        Args:
-            request: what to segment.
-            progress: called with (slices done, slices in all).
-            is_cancelled: asked before each batch.
-
-        Raises:
-            Cancelled: asked to stop.
-            UserError: the target is unknown, or the slices lie outside the scan.
-        """
-        target = self.target(request.target)
-        slices = self._slices(request)
-        values = intensity_range(request.scan, self.info.preprocessing, request.box, request.window)
-        noise = self._noise(request)
-        size = request.batch or self.info.default_batch
-        done = 0
-        while done < len(slices):
-            if is_cancelled and is_cancelled():
-                raise Cancelled
-            part = slices[done : done + size]
-            try:
-                answers = self._batch(request, part, values, noise, size)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                size = self._make_room(size)
-                continue
-            for index, probability in zip(part, answers, strict=True):
-                yield self._proposal(request, index, probability, target)
-            done += len(part)
-            if progress:
-                progress(done, len(slices))
-
-    def _slices(self, request: SegmentRequest) -> list[int]:
-        axis, scan = request.axis, request.scan
-        span = (request.box or full_box(scan.grid.shape)).range_along(axis)
-        if (
-            request.slices
-            and not 0 <= min(request.slices) <= max(request.slices) < (scan.grid.shape[axis])
-        ):
-            raise UserError(
-                f"The scan has slices 0 to {scan.grid.shape[axis] - 1}, "
-                f"not {min(request.slices)} to {max(request.slices)}."
-            )
-        chosen = [n for n in request.slices if n in span]
-        return [n for n in chosen if scan.loaded[n]] if axis == scan.plane else chosen
-
-    def _noise(self, request: SegmentRequest) -> Tensor:
-        """Drawn once, in fp32, from the CPU generator, for every slice and device alike."""
-        side = self.info.preprocessing.size // 8
-        generator = torch.Generator().manual_seed(request.seed)
-        return torch.randn((request.samples, 4, side, side), generator=generator)
-
-    @torch.inference_mode()
-    def _batch(
-        self,
-        request: SegmentRequest,
-        part: list[int],
-        values: tuple[float, float],
-        noise: Tensor,
-        size: int,
-    ) -> list[tuple[NDArray[np.float32], Placement]]:
-        """Probability on the network's square for each slice; padded to a whole batch."""
-        rules, axis = self.info.preprocessing, request.axis
-        region = _region(request.scan, axis, request.box)
-        prepared = [prepare(request.scan, n, region, rules, values, axis) for n in part]
-        pictures = [picture for picture, _ in prepared]
-        pictures += [pictures[-1]] * (size - len(pictures))
-        batch = torch.from_numpy(np.stack(pictures)).to(self.device)
-        with self._clock("encode"), autocast(self.device, self.precision):
-            condition = self.network.condition(batch)
-        condition = condition.float()
-        total = torch.zeros(())
-        for sample in noise:
-            start = sample.expand(size, -1, -1, -1).to(self.device)
-            with self._clock("unet"):  # fp32: at T-1 an error in the noise grows 38.7 times
-                z0 = self.network.estimate_z0(start, condition)
-            with self._clock("decode"), autocast(self.device, self.precision):
-                total = total + self.network.decode(z0).float().cpu()
-        mean = (total / len(noise)).numpy()
-        return [(mean[n], placement) for n, (_, placement) in enumerate(prepared)]
-
-    def _proposal(
-        self,
-        request: SegmentRequest,
-        index: int,
-        answer: tuple[NDArray[np.float32], Placement],
-        target: Target | None,
-    ) -> Proposal:
-        probability = restore(*answer)
-        value = 1 if target else min(self.info.classes)
-        return Proposal(
-            index=index,
-            plane=request.axis,
-            region=_region(request.scan, request.axis, request.box),
-            labels=np.where(probability > request.threshold, np.uint8(value), np.uint8(0)),
-            probability=probability,
-            model_sha256=self.entry.sha256,
-            seed=request.seed,
-        )
-
-    def _make_room(self, size: int) -> int:
-        """After running out of memory: half the batch, then the CPU."""
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if size > 1:
-            self.notes.append(f"memory was short: {size // 2} instead of {size} slices at once")
-            return size // 2
-        if self.device.type == "cpu":
-            raise UserError(
-                "There is not enough memory to segment one slice.",
-                hint="Close other programs and try again.",
-            )
-        self.notes.append("the GPU's memory was short: went on with the CPU")
-        self.device = torch.device("cpu")
-        self.precision = "fp32"
-        self.network.to(self.device)
-        return size
-
-    def _clock(self, stage: str) -> _Clock:
-        return _Clock(self.timings, stage, self.device)
-
-
-class _Clock:
-    """Adds the time inside a `with` to a stage; waits for the GPU, which works behind."""
-
-    def __init__(self, timings: dict[str, float], stage: str, device: torch.device) -> None:
-        self.timings, self.stage, self.device = timings, stage, device
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.timings[self.stage] += time.perf_counter() - self._started
-
-
-def needs_box(info: ModelInfo, scan: Volume, box: Box | None) -> bool:
-    """True if a scan (or box) is much larger than what a model was trained on."""
-    field = info.preprocessing.field_mm
-    if field is None or not scan.grid.calibrated:
-        return False
-    axis = slicing_axis(info, scan)
-    shape = (box or full_box(scan.grid.shape)).shape
-    sides = [n for a, n in enumerate(shape) if a != axis]
-    lengths = [n * s for n, s in zip(sides, spacing_in_slice(scan, axis), strict=True)]
-    return max(lengths) > FIELD_TOLERANCE * field
-
-
-def _region(scan: Volume, axis: int, box: Box | None) -> tuple[slice, slice]:
+    def _region(scan: Volume, axis: int, box: Box | None) -> tuple[slice, slice]:
     return (box or full_box(scan.grid.shape)).in_slice(axis)
 
 
