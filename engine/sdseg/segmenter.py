@@ -16,7 +16,6 @@ from engine.domain.requests import Proposal, SegmentRequest
 from engine.domain.targets import Target
 from engine.domain.volume import Volume
 from engine.errors import Cancelled, UserError
-from engine.models.schema import ModelInfo
 from engine.models.store import ModelEntry
 from engine.models.suitability import mismatch, needs_box, slicing_axis
 from engine.sdseg.devices import (
@@ -109,7 +108,198 @@ class Segmenter:
         names = ", ".join(t.name for t in self.info.targets)
         raise UserError(f"{self.info.title} does not find '{name}'.", hint=f"It finds: {names}.")
 
-    def _region(scan: Volume, axis: int, box: Box | None) -> tuple[slice, slice]:
+    def needs_box(self, scan: Volume, box: Box | None) -> bool:
+        """True if a scan (or box) is much larger than what the model was trained on."""
+        return needs_box(self.info, scan, box)
+
+    @torch.inference_mode()
+    def fit_distance(
+        self, scan: Volume, slices: Sequence[int] | None = None, box: Box | None = None
+    ) -> FitResult:
+        """Whether the model fits the scan: modality and colour first, then measured.
+
+        Args:
+            scan: the scan.
+            slices: which ones to look at; None picks a few, spread over the box.
+            box: region of interest.
+        """
+        reason = mismatch(self.info, scan)
+        if reason:
+            return FitResult(False, reason)
+        if self.info.fit is None or self._cloud is None:
+            return FitResult(True)
+        axis = slicing_axis(self.info, scan)
+        span = (box or full_box(scan.grid.shape)).range_along(axis)
+        chosen = slices if slices is not None else _spread(span, FIT_SLICES)
+        chosen = [n for n in chosen if axis != scan.plane or scan.loaded[n]]
+        if not chosen:
+            return FitResult(True)
+        values = intensity_range(scan, self.info.preprocessing, box)
+        region = _region(scan, axis, box)
+        rules = self.info.preprocessing
+        pictures = [prepare(scan, n, region, rules, values, axis)[0] for n in chosen]
+        features = self.features(torch.from_numpy(np.stack(pictures)))
+        distance = float(self._cloud.distance(features).median())
+        limit = self.info.fit.threshold
+        if distance <= limit:
+            return FitResult(True, "", distance, limit)
+        reason = f"the picture is unlike the ones it has learnt from ({self.info.kind})"
+        return FitResult(False, reason, distance, limit)
+
+    @torch.inference_mode()
+    def features(self, pictures: Tensor) -> Tensor:
+        """Pooled trunk features of pictures [N, 3, S, S] in [-1, 1]: float32 [N, D]."""
+        encoder = self.network.vision_encoder
+        parts = [encoder.pooled_features(p[None].to(self.device)).float().cpu() for p in pictures]
+        return torch.cat(parts)
+
+    def segment(
+        self,
+        request: SegmentRequest,
+        progress: Progress | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Proposal]:
+        """Answers slice by slice, in order; slices that are not loaded are left out.
+
+        Args:
+            request: what to segment.
+            progress: called with (slices done, slices in all).
+            is_cancelled: asked before each batch.
+
+        Raises:
+            Cancelled: asked to stop.
+            UserError: the target is unknown, or the slices lie outside the scan.
+        """
+        target = self.target(request.target)
+        slices = self._slices(request)
+        values = intensity_range(request.scan, self.info.preprocessing, request.box, request.window)
+        noise = self._noise(request)
+        self.batch = request.batch or self.default_batch
+        done = 0
+        while done < len(slices):
+            if is_cancelled and is_cancelled():
+                raise Cancelled
+            part = slices[done : done + self.batch]
+            try:
+                with self._clock("total"), repeatable(self.device):
+                    answers = self._batch(request, part, values, noise, self.batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.batch = self._make_room(self.batch)
+                continue
+            for index, probability in zip(part, answers, strict=True):
+                yield self._proposal(request, index, probability, target)
+            done += len(part)
+            if progress:
+                progress(done, len(slices))
+
+    def _slices(self, request: SegmentRequest) -> list[int]:
+        axis, scan = request.axis, request.scan
+        span = (request.box or full_box(scan.grid.shape)).range_along(axis)
+        if (
+            request.slices
+            and not 0 <= min(request.slices) <= max(request.slices) < (scan.grid.shape[axis])
+        ):
+            raise UserError(
+                f"The scan has slices 0 to {scan.grid.shape[axis] - 1}, "
+                f"not {min(request.slices)} to {max(request.slices)}."
+            )
+        chosen = [n for n in request.slices if n in span]
+        return [n for n in chosen if scan.loaded[n]] if axis == scan.plane else chosen
+
+    def _noise(self, request: SegmentRequest) -> Tensor:
+        """Drawn once, in fp32, from the CPU generator, for every slice and device alike."""
+        side = self.info.preprocessing.size // 8
+        generator = torch.Generator().manual_seed(request.seed)
+        return torch.randn((request.samples, 4, side, side), generator=generator)
+
+    @torch.inference_mode()
+    def _batch(
+        self,
+        request: SegmentRequest,
+        part: list[int],
+        values: tuple[float, float],
+        noise: Tensor,
+        size: int,
+    ) -> list[tuple[NDArray[np.float32], Placement]]:
+        """Probability on the network's square for each slice; padded to a whole batch."""
+        rules, axis = self.info.preprocessing, request.axis
+        region = _region(request.scan, axis, request.box)
+        prepared = [prepare(request.scan, n, region, rules, values, axis) for n in part]
+        pictures = [picture for picture, _ in prepared]
+        pictures += [pictures[-1]] * (size - len(pictures))
+        batch = torch.from_numpy(np.stack(pictures)).to(self.device)
+        with self._clock("encode"), autocast(self.device, self.precision):
+            condition = self.network.condition(batch)
+        condition = condition.float()
+        total = torch.zeros(())
+        for sample in noise:
+            start = sample.expand(size, -1, -1, -1).to(self.device)
+            with self._clock("unet"):  # fp32: at T-1 an error in the noise grows 38.7 times
+                z0 = self.network.estimate_z0(start, condition)
+            with self._clock("decode"), autocast(self.device, self.precision):
+                total = total + self.network.decode(z0).float().cpu()
+        mean = (total / len(noise)).numpy()
+        return [(mean[n], placement) for n, (_, placement) in enumerate(prepared)]
+
+    def _proposal(
+        self,
+        request: SegmentRequest,
+        index: int,
+        answer: tuple[NDArray[np.float32], Placement],
+        target: Target | None,
+    ) -> Proposal:
+        probability = restore(*answer)
+        value = 1 if target else min(self.info.classes)
+        return Proposal(
+            index=index,
+            plane=request.axis,
+            region=_region(request.scan, request.axis, request.box),
+            labels=np.where(probability > request.threshold, np.uint8(value), np.uint8(0)),
+            probability=probability,
+            model_sha256=self.entry.sha256,
+            seed=request.seed,
+        )
+
+    def _make_room(self, size: int) -> int:
+        """After running out of memory: half the batch, then the CPU."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if size > 1:
+            self.notes.append(f"memory was short: {size // 2} instead of {size} slices at once")
+            return size // 2
+        if self.device.type == "cpu":
+            raise UserError(
+                "There is not enough memory to segment one slice.",
+                hint="Close other programs and try again.",
+            )
+        self.notes.append("the GPU's memory was short: went on with the CPU")
+        self.device = torch.device("cpu")
+        self.precision = "fp32"
+        self.network.to(self.device)
+        return size
+
+    def _clock(self, stage: str) -> _Clock:
+        return _Clock(self.timings, stage, self.device)
+
+
+class _Clock:
+    """Adds the time inside a `with` to a stage; waits for the GPU, which works behind."""
+
+    def __init__(self, timings: dict[str, float], stage: str, device: torch.device) -> None:
+        self.timings, self.stage, self.device = timings, stage, device
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.timings[self.stage] += time.perf_counter() - self._started
+
+
+def _region(scan: Volume, axis: int, box: Box | None) -> tuple[slice, slice]:
     return (box or full_box(scan.grid.shape)).in_slice(axis)
 
 
