@@ -105,15 +105,17 @@ class Document(QObject):
         self._review_before = self._review_state()
 
     @property
-    def in_step(self) -> bool:
-        """True between `begin_step` and `end_step`."""
-        return self._step is not None
+    def step_name(self) -> str:
+        """Name of the step that is open, or ""."""
+        return self._step.name if self._step else ""
 
     def add(self, edit: Edit | None) -> None:
         """Applies an edit inside the current step; None is ignored."""
         if edit is None or self._case is None:
             return
-        assert self._step is not None, "an edit needs a step"
+        if self._step is None:  # something else closed the step that this belongs to
+            self.begin_step("Edit")
+        assert self._step is not None
         self._case.label_map.apply(edit)
         self._step.changes.append(edit)
         self._note_review(edit)

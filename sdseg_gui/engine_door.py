@@ -112,7 +112,7 @@ class EngineDoor:
             samples=request.samples,
             device=segmenter.device.type,
             precision=segmenter.precision,
-            batch=request.batch or entry.info.default_batch,
+            batch=segmenter.batch,
         )
         seconds = time.perf_counter() - started
         return SegmentSummary(count, seconds, use, tuple(segmenter.notes))

@@ -189,7 +189,7 @@ class Run:
             samples=request.samples,
             device=segmenter.device.type,
             precision=segmenter.precision,
-            batch=request.batch or segmenter.info.default_batch,
+            batch=segmenter.batch,
         )
 
     def report(self, outcomes: list[Outcome], total: float) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from engine.errors import UserError
 from engine.models.schema import MODEL_JSON, WEIGHTS, ModelInfo, Preprocessing, TargetEntry
+from engine.models.store import read_entry
 from engine.sdseg.config import TINY
-from engine.sdseg.folder import file_sha256, load_model, read_info, save_model
+from engine.sdseg.folder import file_sha256, load_model, save_model
 from engine.sdseg.network import SDSegNetwork
 
 
@@ -139,7 +140,7 @@ def test_a_header_longer_than_the_file_is_refused(folder: Path) -> None:
 def test_a_broken_model_json_is_one_sentence(folder: Path, text: str) -> None:
     (folder / MODEL_JSON).write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=MODEL_JSON):
-        read_info(folder)
+        read_entry(folder)
 
 
 def test_an_absurd_configuration_is_refused_before_it_is_built(folder: Path) -> None:

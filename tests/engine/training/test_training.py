@@ -10,12 +10,13 @@ from PIL import Image
 
 from engine.domain.targets import Target
 from engine.errors import Cancelled, UserError
+from engine.evaluation.scoring import find_pairs, read_names
 from engine.models.schema import Preprocessing
 from engine.sdseg.config import TINY
 from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
 from engine.training.autoencoder import ceiling, train_autoencoder
-from engine.training.dataset import SliceDataset, find_pairs, read_dataset, read_names
+from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.ema import Ema
 from engine.training.losses import dice_loss, mask_picture, noise_and_latent_loss
 from engine.training.options import (
