@@ -1,0 +1,248 @@
+"""The segmenter on a real, tiny network: same answer whatever the order, batch and neighbours."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import mr_scan, picture_scan, save_tiny
+
+from engine.domain.box import Box
+from engine.domain.requests import Proposal, SegmentRequest
+from engine.errors import Cancelled, UserError
+from engine.models.schema import Preprocessing
+from engine.models.store import ModelEntry
+from engine.sdseg.devices import choose_device, choose_precision, is_out_of_memory
+from engine.sdseg.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def entry(tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def segmenter(entry: ModelEntry) -> Segmenter:
+    return Segmenter.load(entry, device="cpu")
+
+
+def request_of(scan: Any, **changes: Any) -> SegmentRequest:
+    return replace(SegmentRequest(scan, range(scan.slice_count)), **changes)
+
+
+def answers(segmenter: Segmenter, request: SegmentRequest) -> dict[int, Proposal]:
+    return {p.index: p for p in segmenter.segment(request)}
+
+
+def test_every_slice_is_answered_on_its_own_grid(segmenter: Segmenter) -> None:
+    found = list(segmenter.segment(request_of(mr_scan())))
+    assert [p.index for p in found] == list(range(6))
+    for proposal in found:
+        assert proposal.labels.shape == proposal.probability.shape == (40, 48)
+        assert proposal.labels.dtype == np.uint8 and proposal.probability.dtype == np.float32
+        np.testing.assert_array_equal(proposal.labels > 0, proposal.probability > 0.5)
+        assert proposal.model_sha256 == segmenter.entry.sha256
+    values = np.concatenate([p.probability.ravel() for p in found])
+    assert 0 <= values.min() < values.max() <= 1 and values.std() > 1e-4
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_equal_bytes_whatever_the_order_and_the_neighbours(entry: ModelEntry, batch: int) -> None:
+    scan = mr_scan()
+    whole = answers(Segmenter.load(entry, "cpu"), request_of(scan, batch=batch))
+    backwards = answers(
+        Segmenter.load(entry, "cpu"), request_of(scan, slices=range(5, -1, -1), batch=batch)
+    )
+    for index in range(6):
+        alone = answers(
+            Segmenter.load(entry, "cpu"),
+            request_of(scan, slices=range(index, index + 1), batch=batch),
+        )
+        expected = whole[index].probability.tobytes()
+        assert backwards[index].probability.tobytes() == expected
+        assert alone[index].probability.tobytes() == expected
+
+
+def test_batch_sizes_agree_closely(segmenter: Segmenter) -> None:
+    scan = mr_scan()
+    one, many = (answers(segmenter, request_of(scan, batch=n)) for n in (1, 4))
+    for index, proposal in one.items():
+        np.testing.assert_allclose(many[index].probability, proposal.probability, atol=1e-3)
+
+
+def test_the_seed_decides_and_samples_average_their_noises(segmenter: Segmenter) -> None:
+    scan = picture_scan()
+    by_seed = [answers(segmenter, request_of(scan, seed=n))[0].probability for n in (0, 0, 1)]
+    assert by_seed[0].tobytes() == by_seed[1].tobytes()
+    assert np.abs(by_seed[0] - by_seed[2]).max() > 1e-5
+    four = answers(segmenter, request_of(scan, samples=4))[0].probability
+    two = answers(segmenter, request_of(scan, samples=2))[0].probability
+    assert np.abs(four - by_seed[0]).max() > 1e-5 and np.abs(four - two).max() > 1e-6
+    # The first of several noises is the one that a single sample draws.
+    one, both = (segmenter._noise(request_of(scan, samples=n)) for n in (1, 2))
+    assert torch.equal(one[0], both[0])
+
+
+def test_the_threshold_is_applied_on_the_native_grid(segmenter: Segmenter) -> None:
+    scan = picture_scan(150, 90)
+    shown = answers(segmenter, request_of(scan))[0].probability
+    middle = float(np.median(shown))
+    found = answers(segmenter, request_of(scan, threshold=middle))[0].labels
+    np.testing.assert_array_equal(found > 0, shown > np.float32(middle))
+    assert 0.3 < (found > 0).mean() < 0.7
+
+
+def test_a_box_is_cropped_segmented_and_put_back(segmenter: Segmenter) -> None:
+    scan = mr_scan()
+    box = Box((2, 10, 8), (5, 34, 40))
+    found = answers(segmenter, request_of(scan, box=box))
+    assert sorted(found) == [2, 3, 4]
+    assert found[2].region == (slice(10, 34), slice(8, 40))
+    assert found[2].labels.shape == (24, 32)
+    cropped = replace(
+        scan,
+        array=scan.array[box.slices].copy(),
+        grid=replace(scan.grid, shape=(3, 24, 32)),
+        loaded=np.ones(3, dtype=bool),
+    )
+    alone = answers(segmenter, request_of(cropped))
+    np.testing.assert_array_equal(alone[0].probability, found[2].probability)
+
+
+def test_another_plane_is_sliced_along_its_own_axis(segmenter: Segmenter) -> None:
+    scan = mr_scan()
+    found = answers(segmenter, request_of(scan, plane=2, slices=range(48)))
+    assert len(found) == 48 and found[7].labels.shape == (6, 40) and found[7].plane == 2
+
+
+def test_only_loaded_slices_are_run(segmenter: Segmenter) -> None:
+    loaded = np.array([True, False, True, True, False, True])
+    scan = replace(mr_scan(), loaded=loaded)
+    assert sorted(answers(segmenter, request_of(scan))) == [0, 2, 3, 5]
+
+
+def test_slices_outside_the_scan_and_unknown_targets_are_refused(segmenter: Segmenter) -> None:
+    with pytest.raises(UserError, match="slices 0 to 5"):
+        list(segmenter.segment(request_of(mr_scan(), slices=range(4, 9))))
+    with pytest.raises(UserError, match="'cup'") as caught:
+        list(segmenter.segment(request_of(mr_scan(), target="cup")))
+    assert "disc" in caught.value.hint
+
+
+def test_it_stops_between_batches_and_tells_how_far_it_is(segmenter: Segmenter) -> None:
+    steps: list[tuple[int, int]] = []
+    stream = segmenter.segment(
+        request_of(mr_scan(), batch=2),
+        lambda done, total: steps.append((done, total)),
+        lambda: len(steps) == 2,
+    )
+    got: list[int] = []
+    with pytest.raises(Cancelled):
+        got.extend(p.index for p in stream)
+    assert steps == [(2, 6), (4, 6)]
+
+
+def test_stages_are_timed(segmenter: Segmenter) -> None:
+    list(segmenter.segment(request_of(mr_scan())))
+    timings = segmenter.timings
+    stages = timings["encode"] + timings["unet"] + timings["decode"]
+    assert all(timings[s] > 0 for s in ("load", "encode", "unet", "decode"))
+    assert timings["total"] >= stages
+
+
+def short_of_memory(above: int) -> Callable[[torch.Tensor], None]:
+    def refuse(picture: torch.Tensor) -> None:
+        if len(picture) > above:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough")
+
+    return refuse
+
+
+@pytest.fixture
+def tight(segmenter: Segmenter) -> Iterator[Callable[[int], Segmenter]]:
+    """The segmenter on a machine whose memory holds only so many slices."""
+    encoder = segmenter.network.vision_encoder
+    hooks: list[Any] = []
+
+    def limited(above: int) -> Segmenter:
+        refuse = short_of_memory(above)
+        hooks.append(encoder.register_forward_pre_hook(lambda _m, args: refuse(args[0])))
+        return segmenter
+
+    yield limited
+    for hook in hooks:
+        hook.remove()
+
+
+def test_short_memory_halves_the_batch_and_says_so(
+    entry: ModelEntry, tight: Callable[[int], Segmenter]
+) -> None:
+    scan = mr_scan()
+    expected = answers(Segmenter.load(entry, "cpu"), request_of(scan))
+    segmenter = tight(2)
+    found = answers(segmenter, request_of(scan, batch=8))
+    assert sorted(found) == list(range(6)) and segmenter.batch == 2
+    assert len(segmenter.notes) == 2 and "memory" in segmenter.notes[0]
+    for index, proposal in found.items():
+        np.testing.assert_allclose(proposal.probability, expected[index].probability, atol=1e-3)
+
+
+def test_no_memory_for_a_single_slice_is_said_plainly(tight: Callable[[int], Segmenter]) -> None:
+    with pytest.raises(UserError, match="not enough memory"):
+        list(tight(0).segment(request_of(mr_scan(), batch=4)))
+
+
+def test_other_errors_are_not_taken_for_short_memory(segmenter: Segmenter) -> None:
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("size mismatch"))
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("size mismatch")
+
+    hook = segmenter.network.unet.register_forward_pre_hook(broken)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        list(segmenter.segment(request_of(mr_scan())))
+    hook.remove()
+
+
+def test_half_precision_changes_little_and_leaves_the_unet_alone(entry: ModelEntry) -> None:
+    seen: list[torch.dtype] = []
+    half = Segmenter.load(entry, "cpu", "bf16")
+    half.network.unet.register_forward_pre_hook(lambda _m, args: seen.append(args[0].dtype))
+    half.network.unet.conv_in.register_forward_hook(lambda _m, _a, out: seen.append(out.dtype))
+    scan = picture_scan()
+    exact = answers(Segmenter.load(entry, "cpu"), request_of(scan))[0].probability
+    rough = answers(half, request_of(scan))[0].probability
+    assert seen == [torch.float32, torch.float32]
+    assert 0 < np.abs(exact - rough).max() < 0.05
+
+
+def test_devices_and_precisions_that_are_not_there_are_refused() -> None:
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"
+    with pytest.raises(UserError, match="fp16"):
+        choose_precision("fp16", torch.device("cpu"))
+    if not torch.cuda.is_available():
+        assert choose_device("auto").type == "cpu"
+        with pytest.raises(UserError, match="CUDA"):
+            choose_device("cuda")
+
+
+def test_a_damaged_model_is_refused(entry: ModelEntry, tmp_path: Path) -> None:
+    fresh = save_tiny(tmp_path / "other", seed=3)
+    weights = fresh.folder / "unet" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match="not the file it was saved as"):
+        Segmenter.load(fresh)
+
+
+def test_a_volume_far_larger_than_the_training_field_wants_a_box(tmp_path: Path) -> None:
+    rules = Preprocessing(size=64, fit="pad", field_mm=30.0)
+    segmenter = Segmenter.load(save_tiny(tmp_path / "field", preprocessing=rules))
+    scan = mr_scan()  # slices of 60 x 48 mm
+    assert segmenter.needs_box(scan, None)
+    assert not segmenter.needs_box(scan, Box((0, 5, 5), (6, 25, 40)))
