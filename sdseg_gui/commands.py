@@ -37,6 +37,8 @@ class Command:
 
 MENUS = ("&File", "&Edit", "&View", "&Tools", "&Segment", "&Help")
 
+# One line a command reads best as a table.
+# ruff: noqa: E501
 COMMANDS: tuple[Command, ...] = (
     Command("case.open", "&Open picture or volume ...", "&File", ("Ctrl+O",),
             "Open a picture, a NIfTI file or a DICOM file", "open"),

@@ -94,7 +94,7 @@ class _Worker(QObject):
             self._say(job, "cancelled", None)
         except UserError as error:
             self._say(job, "failed", error)
-        except Exception as error:  # noqa: BLE001 - a worker must never die without a word
+        except Exception as error:
             log.exception("%s failed", job.name)
             self._say(job, "failed", _unexpected(job, error))
         else:

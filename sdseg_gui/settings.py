@@ -28,10 +28,11 @@ class Settings:
     @property
     def layout(self) -> tuple[QByteArray, QByteArray]:
         """(geometry, state) of the main window; empty at first."""
-        empty = QByteArray()
-        geometry = self._store.value("geometry", empty, QByteArray)
-        state = self._store.value("state", empty, QByteArray)
-        return QByteArray(geometry or b""), QByteArray(state or b"")
+        return self._bytes("geometry"), self._bytes("state")
+
+    def _bytes(self, key: str) -> QByteArray:
+        value = self._store.value(key)
+        return value if isinstance(value, QByteArray) else QByteArray()
 
     def save_layout(self, geometry: QByteArray, state: QByteArray) -> None:
         """Remembers where the window and its panels are."""

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QGraphicsItem
 from engine.domain.labels import LabelList
 from engine.imaging.overlay import colour_table, outline_of
 
+_OUTLINE = 2  # screen pixels
 _MARGIN = 4  # screen pixels looked at beyond the part that is drawn, so that outlines meet
 
 
@@ -99,7 +100,7 @@ class LabelLayer(pg.GraphicsObject):
     def _coloured(self, values: NDArray[np.uint8], ratio: float) -> NDArray[np.uint32]:
         pixels = self._fill.take(values)
         edge = outline_of(values)
-        for _ in range(round((2 if self._style.outline_only else 1) * ratio) - 1):
+        for _ in range(round(_OUTLINE * ratio) - 1):
             edge |= outline_of(np.where(edge, np.uint8(0), values))
         pixels[edge] = self._edge[values[edge]]
         return pixels

@@ -106,7 +106,8 @@ class MouseRouter(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Takes what concerns the mouse; everything else goes its way."""
         handler = self._handlers.get(event.type())
-        if handler is None:
+        # While a window goes, Qt still sends Leave and FocusOut to a view whose scene is gone.
+        if handler is None or not self._canvas.is_alive():
             return False
         is_key = isinstance(event, QKeyEvent) or event.type() == QEvent.Type.FocusOut
         if (watched is self._canvas) != is_key:

@@ -30,7 +30,7 @@ def paint_placeholder(painter: QPainter, area: QRectF, font: QFont, open_key: st
         (head, _HEAD, 20.0, "Open a picture or a volume"),
         (font, _TEXT, 10.0, f"File › Open{key}"),
         (font, _TEXT, 4.0, "or drop a file or a folder here"),
-        (font, _TEXT, 4.0, "or begin with the sample case in the File menu"),
+        (font, _TEXT, 4.0, "or begin with a built-in case from the File menu"),
     )
     y = centre.y() - 24
     for face, colour, gap, text in lines:

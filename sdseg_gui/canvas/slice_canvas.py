@@ -13,7 +13,7 @@ from sdseg_gui.canvas.hover import Hover
 from sdseg_gui.canvas.label_layer import OverlayStyle
 from sdseg_gui.canvas.mouse import MouseRouter
 from sdseg_gui.canvas.slice_view import SliceView
-from sdseg_gui.canvas.words import words_for
+from sdseg_gui.canvas.words import box_caption, words_for
 from sdseg_gui.document import Document
 from sdseg_gui.tools.box import BoxTool
 from sdseg_gui.tools.brush import BrushTool
@@ -173,12 +173,10 @@ class SliceCanvas(QWidget):
             frame.hide()
             return
         plane = case.scan.plane
-        covered = box.range_along(plane)
         is_edited = self._view.tool == "box"
-        many = case.scan.slice_count > 1
-        caption = f"Slices {covered.start + 1}–{covered.stop}" if many and is_edited else ""
+        caption = box_caption(case.scan, box) if is_edited else ""
         frame.set_frame(self._scene.screen_rect(*box.in_slice(plane)), caption, is_edited)
-        frame.setVisible(self._index(case) in covered)
+        frame.setVisible(self._index(case) in box.range_along(plane))
         self._hover.refresh()
 
     def leave_shape(self) -> None:

@@ -8,6 +8,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
+from shiboken6 import isValid
 
 from sdseg_gui.canvas.annotations import Annotations, Words
 from sdseg_gui.canvas.camera import Camera
@@ -47,6 +48,10 @@ class SliceView(pg.GraphicsView):
         for item in (self._root, self.hatch, self.frame, self.ring):
             self.addItem(item)
         self.set_empty(True)
+
+    def is_alive(self) -> bool:
+        """False once Qt has begun to take the scene apart."""
+        return all(isValid(item) for item in (self._root, self.footprint, self.frame, self.ring))
 
     def set_empty(self, is_empty: bool) -> None:
         """Shows the hint instead of a slice, or the reverse."""

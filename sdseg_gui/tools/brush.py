@@ -58,7 +58,7 @@ class BrushTool(Tool):
 
     def move(self, pointer: Pointer) -> None:
         """Goes on with the stroke, without gaps however fast the pointer is."""
-        if self._painting and not self._document.in_step:
+        if self._painting and not self._document.step_name:
             self._forget()  # an undo in the middle of the stroke has ended it
         if self._painting:
             self._paint(pointer)

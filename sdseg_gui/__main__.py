@@ -1,0 +1,94 @@
+"""The entry: the window, or a command; nothing here imports Qt before it is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+USAGE = """usage: sdseg [PATH]            open the window, on PATH if it is given
+       sdseg --demo            open the window on the built-in picture
+       sdseg COMMAND ...       work without a window; sdseg COMMAND --help
+
+commands: segment, train, evaluate, models, info, commands
+
+Research use only. Not a medical device."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program.
+
+    Args:
+        argv: without the program's name; None means the process's own.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    first = arguments[0] if arguments else ""
+    if first in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    if first == "commands":
+        return _print_commands(arguments[1:])
+    if _is_command(first):
+        from engine.cli import main as run_command
+
+        return run_command(arguments)
+    return _open_window(arguments)
+
+
+def _print_commands(arguments: list[str]) -> int:
+    from sdseg_gui.commands import COMMANDS, print_table
+
+    if arguments[:1] == ["--json"] and len(arguments) == 2:
+        import json
+
+        rows = [{"id": c.id, "title": c.plain_title, "keys": c.keys} for c in COMMANDS]
+        Path(arguments[1]).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        return 0
+    if arguments:
+        print(USAGE, file=sys.stderr)
+        return 2
+    print_table()
+    return 0
+
+
+def _is_command(word: str) -> bool:
+    """True for a command's name; a file of that name is meant only if it is written as a path."""
+    from engine.cli.main import COMMANDS
+
+    return word in COMMANDS
+
+
+def _open_window(arguments: list[str]) -> int:
+    from engine.system.device import has_display
+
+    demo = arguments == ["--demo"]
+    paths = [] if demo else arguments
+    if len(paths) > 1 or any(p.startswith("-") for p in paths):
+        print(USAGE, file=sys.stderr)
+        return 2
+    if paths and not Path(paths[0]).exists():
+        print(f"error: there is no file or folder {paths[0]}", file=sys.stderr)
+        return 1
+    if not has_display():
+        return _without_display(paths)
+    from sdseg_gui.app import run_window
+
+    return run_window(Path(paths[0]) if paths else None, demo=demo)
+
+
+def _without_display(paths: list[str]) -> int:
+    """The window's job without a window, so that a first try on a server shows something."""
+    from engine.cli import main as run_command
+
+    print("There is no display here; segmenting without a window instead.")
+    if paths:
+        print("hint: sdseg segment INPUT --output OUT", file=sys.stderr)
+        return run_command(["segment", paths[0], "--output", "sdseg-masks", "--overlay"])
+    return run_command(["segment", "--demo"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,233 @@
+"""Opening cases, going from one to the next, opening masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog
+
+from engine.domain.case import Case
+from engine.domain.label_map import LabelMap
+from engine.domain.labels import LabelList
+from engine.errors import UserError
+from engine.io import list_cases, open_case, read_mask
+from engine.io.kinds import stem_of
+from engine.io.project import PROJECT_SUFFIX, case_of
+from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.models import choose_for_case
+from sdseg_gui.actions.registry import handles, has_case
+from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
+from sdseg_gui.jobs import JobHandle
+from sdseg_gui.session import CaseItem
+
+FILTER = (
+    "Pictures and volumes (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.nii *.nii.gz *.dcm);;All (*)"
+)
+OPENING = "Opening the case"
+
+
+@handles("case.open")
+def open_file(context: Context, path: str | Path = "", discard: bool = False) -> None:
+    """Opens a file or folder; without a path a dialog asks for a file."""
+    chosen = str(path) or QFileDialog.getOpenFileName(context.window, "Open", "", FILTER)[0]
+    if chosen:
+        open_path(context, Path(chosen), discard=discard)
+
+
+@handles("case.open_folder")
+def open_folder(context: Context, path: str | Path = "", discard: bool = False) -> None:
+    """Opens a folder of pictures, or one with a DICOM series."""
+    chosen = str(path) or QFileDialog.getExistingDirectory(context.window, "Open folder")
+    if chosen:
+        open_path(context, Path(chosen), discard=discard)
+
+
+@handles("case.open_sample")
+def open_sample(context: Context) -> None:
+    """Adds the built-in picture to the cases and shows it."""
+    from engine.system.resources import resource_path
+
+    path = resource_path("cases", "retina.jpg")
+    _add_and_show(context, [CaseItem(path, "Retina (built-in sample)", sample="picture")])
+
+
+@handles("case.open_sample_volume")
+def open_sample_volume(context: Context) -> None:
+    """Adds the built-in volume to the cases and shows it."""
+    from engine.io.samples import sample_volume_path
+
+    try:
+        path = sample_volume_path()
+    except UserError as error:
+        context.notifier.error(error.message, error.hint)
+        return
+    name = "T1 template of the MNI (built-in sample)"
+    _add_and_show(context, [CaseItem(path, name, sample="volume")])
+
+
+def open_path(context: Context, path: Path, *, discard: bool = False) -> None:
+    """Opens whatever a path is: a project, one case, or a folder of cases.
+
+    Args:
+        context: of the window.
+        path: file or folder.
+        discard: True drops unsaved work without asking, and starts a new list of cases.
+    """
+    if path.name.endswith(PROJECT_SUFFIX):
+        from sdseg_gui.actions.projects import open_project
+
+        open_project(context, path=path, discard=discard)
+        return
+
+    def work(_job: JobHandle) -> list[CaseItem]:
+        return [CaseItem(p, stem_of(p) if p.is_file() else p.name) for p in list_cases(path)]
+
+    job = context.loader.submit("Looking at the files", work, newest_wins=True)
+
+    def listed(items: list[CaseItem]) -> None:
+        if discard:
+            context.document.open(None)
+            context.session.set_items([])
+        _add_and_show(context, items)
+
+    job.done.connect(listed)
+    job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
+    context.changed()
+
+
+def _add_and_show(context: Context, items: list[CaseItem]) -> None:
+    context.session.keep_current()
+    show_case(context, context.session.add_items(items))
+
+
+def show_case(context: Context, index: int) -> None:
+    """Opens a row of the case list in the background; the case before stays until it is there."""
+    session = context.session
+    if not 0 <= index < len(session.items):
+        return
+    _stop_segmentation(context)
+    session.keep_current()
+    item = session.items[index]
+    entry, sample, path, series = item.entry, item.sample, item.path, item.series
+
+    def work(job: JobHandle) -> Case:
+        if entry is not None:
+            return case_of(entry)
+        return _open(path, sample, series, job)
+
+    job = context.loader.submit(OPENING, work, newest_wins=True)
+    job.progressed.connect(
+        lambda done, total: context.notifier.say(f"Reading {item.name}: {done} of {total}")
+    )
+    job.done.connect(lambda case: _show(context, item, case))
+    job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
+    context.notifier.say(f"Opening {item.name} ...")
+    context.changed()
+
+
+def _open(path: Path, sample: str, series: str, job: JobHandle) -> Case:
+    from engine.errors import Cancelled
+    from engine.io.samples import sample_picture, sample_volume
+
+    if sample == "picture":
+        return sample_picture()
+    if sample == "volume":
+        return sample_volume()
+
+    def progress(done: int, total: int) -> None:
+        if job.is_cancelled():
+            raise Cancelled
+        job.progress(done, total)
+
+    return open_case(path, series=series, progress=progress)
+
+
+def _show(context: Context, item: CaseItem, case: Case) -> None:
+    if item not in context.session.items:
+        return
+    context.notifier.clear("case")
+    context.notifier.clear("error")
+    context.choice = None
+    context.view.reset_for(case)
+    context.session.show_case(context.session.items.index(item), case)
+    context.notifier.say(f"{case.name} opened")
+    for warning in case.warnings:
+        context.notifier.show(f"{case.name}: {warning}", "warning", key="case")
+    choose_for_case(context)
+    context.changed()
+
+
+def _stop_segmentation(context: Context) -> None:
+    """A segmentation of the case that is left ends; what it has found stays."""
+    if context.segmentation is not None:
+        from sdseg_gui.actions.segmenting import stop
+
+        stop(context)
+
+
+def _has_previous(context: Context) -> bool:
+    return context.session.current > 0
+
+
+def _has_next(context: Context) -> bool:
+    return 0 <= context.session.current < len(context.session.items) - 1
+
+
+@handles("case.previous", _has_previous)
+def previous_case(context: Context) -> None:
+    """Shows the case before."""
+    show_case(context, context.session.current - 1)
+
+
+@handles("case.next", _has_next)
+def next_case(context: Context) -> None:
+    """Shows the case behind."""
+    show_case(context, context.session.current + 1)
+
+
+@handles("case.open_mask", has_case)
+def open_mask(context: Context, path: str | Path = "", discard: bool = False) -> None:
+    """Reads a mask of the open case, to go on correcting it."""
+    case = context.document.case
+    assert case is not None
+    chosen = (
+        str(path)
+        or QFileDialog.getOpenFileName(
+            context.window,
+            "Open mask",
+            str(case.source.parent),
+            "Masks (*.png *.nii *.nii.gz);;All (*)",
+        )[0]
+    )
+    if not chosen:
+        return
+    if case.label_map.array.any() and not discard:
+        answer = ask_unsaved(context.window, "The mask of this case will be replaced.", "Replace")
+        if answer is not Answer.DISCARD:
+            return
+    _stop_segmentation(context)
+    job = context.loader.submit("Opening the mask", lambda _job: _read(Path(chosen), case))
+    job.done.connect(lambda found: _take_mask(context, case, *found))
+    job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
+    context.changed()
+
+
+def _read(path: Path, case: Case) -> tuple[LabelMap, LabelList]:
+    values, labels = read_mask(path, case)
+    label_map = LabelMap(case.scan.grid.shape, case.scan.plane, values)
+    if labels is None:
+        labels = LabelList()
+        used = [int(v) for v in set(values[values > 0].tolist())]
+        while len(labels) < max(used, default=0):
+            labels = labels.added(f"Label {len(labels) + 1}")
+    return label_map, labels
+
+
+def _take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
+    if context.document.case is not case:
+        return
+    context.document.replace_label_map(label_map, labels)
+    first = next(iter(labels), None)
+    context.view.set_active_label(first.id if first else 0)
+    context.notifier.say("Mask opened")
+    context.changed()

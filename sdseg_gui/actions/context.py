@@ -1,0 +1,85 @@
+"""What every action may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from PySide6.QtWidgets import QWidget
+
+from engine.models.store import ModelEntry
+from sdseg_gui.document import Document
+from sdseg_gui.engine_door import EngineDoor, ModelChoice
+from sdseg_gui.jobs import Job, JobRunner
+from sdseg_gui.notify import Notifier
+from sdseg_gui.session import Session
+from sdseg_gui.settings import Settings
+from sdseg_gui.view_state import ViewState
+
+
+class Canvas(Protocol):
+    """What actions need of the canvas."""
+
+    def fit(self) -> None:
+        """Shows the whole slice."""
+        ...
+
+    def zoom_in(self) -> None:
+        """Larger."""
+        ...
+
+    def zoom_out(self) -> None:
+        """Smaller."""
+        ...
+
+    def cancel_shape(self) -> bool:
+        """Drops an unfinished shape; True if there was one."""
+        ...
+
+
+@dataclass(eq=False)
+class Context:
+    """The parts of the window that actions work on.
+
+    Attributes:
+        window: parent of dialogs.
+        loader, engine: the worker threads for files and for the model.
+        models: installed models.
+        chosen_model: name of the model to use, or "" before one is chosen.
+        choice: what was measured for the open case, or None while it is not known.
+        segmentation: the segmentation started by a command that runs now, or None.
+    """
+
+    window: QWidget
+    document: Document
+    view: ViewState
+    session: Session
+    settings: Settings
+    notifier: Notifier
+    canvas: Canvas
+    loader: JobRunner
+    engine: JobRunner
+    door: EngineDoor
+    models: list[ModelEntry]
+    chosen_model: str = ""
+    choice: ModelChoice | None = None
+    segmentation: Job | None = None
+    listeners: list[Listener] = field(default_factory=list)
+
+    def model(self, name: str = "") -> ModelEntry | None:
+        """The installed model of this name, or the chosen one."""
+        wanted = name or self.chosen_model
+        return next((entry for entry in self.models if entry.name == wanted), None)
+
+    def changed(self) -> None:
+        """Tells menus and panels that something they show may have changed."""
+        for listener in self.listeners:
+            listener()
+
+
+class Listener(Protocol):
+    """Called when the context changed."""
+
+    def __call__(self) -> None:
+        """Looks anew."""
+        ...

@@ -1,0 +1,50 @@
+"""Exporting the mask of the open case."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from engine.domain.case import Case
+from engine.domain.label_map import LabelMap
+from engine.io import save_mask
+from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.registry import handles, has_case
+from sdseg_gui.dialogs.export import ExportDialog
+
+
+@handles("export.mask", has_case)
+def export_mask(context: Context, path: str | Path = "", overlay: bool = False) -> None:
+    """Writes the label map; without a path a dialog asks for format and place."""
+    case = context.document.case
+    assert case is not None
+    target = Path(path)
+    if not str(path):
+        dialog = ExportDialog(case, context.window)
+        if dialog.exec() != ExportDialog.DialogCode.Accepted:
+            return
+        target, overlay = dialog.path, dialog.overlay.isChecked()
+    frozen, use = _frozen(case), context.session.model_use
+    job = context.loader.submit(
+        "Exporting the mask", lambda _job: save_mask(frozen, target, overlay=overlay, model=use)
+    )
+    job.done.connect(lambda files: _tell(context, files))
+    job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
+    context.notifier.say(f"Exporting {target.name} ...")
+    context.changed()
+
+
+def _frozen(case: Case) -> Case:
+    """The case as it is now, so that painting can go on while it is written."""
+    kept = copy.copy(case)
+    label_map = LabelMap(case.scan.grid.shape, case.scan.plane, case.label_map.array)
+    label_map.origins.load_packed(case.label_map.origins.packed_slices())
+    kept.label_map = label_map
+    return kept
+
+
+def _tell(context: Context, files: list[Path]) -> None:
+    context.notifier.clear("error")
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    context.notifier.say(f"Exported {files[0].name}{more}")
+    context.document.job_finished.emit(files)

@@ -1,0 +1,290 @@
+"""Segment slice, segment volume, cancel."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QObject
+
+from engine.domain.box import Box, slice_box
+from engine.domain.case import Case
+from engine.domain.label_map import Edit, Origin
+from engine.domain.requests import Proposal, SegmentRequest
+from engine.models.store import ModelEntry
+from engine.models.suitability import needs_box
+from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.models import does_not_fit, tell_no_model
+from sdseg_gui.actions.registry import handles
+from sdseg_gui.engine_door import SegmentSummary
+from sdseg_gui.jobs import Job, JobHandle
+from sdseg_gui.notify import Choice
+
+ASK = "segment"
+
+
+def can_segment(context: Context) -> bool:
+    """With a case, and while no segmentation started by a command runs."""
+    return context.document.case is not None and context.segmentation is None
+
+
+def is_segmenting(context: Context) -> bool:
+    """While a segmentation started by a command runs."""
+    return context.segmentation is not None
+
+
+@handles("segment.slice", can_segment)
+def segment_slice(context: Context, model: str = "", over_hand: bool = False) -> None:
+    """Proposes a mask for the shown slice."""
+    index = context.view.slice_index
+    _ask_then_segment(context, range(index, index + 1), model, over_hand, "Segment slice")
+
+
+@handles("segment.volume", can_segment)
+def segment_volume(context: Context, model: str = "", over_hand: bool = False) -> None:
+    """Proposes a mask for every slice, or for those inside the box."""
+    case = context.document.case
+    assert case is not None
+    whole = range(case.scan.slice_count)
+    slices = case.box.range_along(case.scan.plane) if case.box else whole
+    _ask_then_segment(context, slices, model, over_hand, "Segment volume")
+
+
+@handles("segment.cancel", is_segmenting)
+def cancel(context: Context) -> None:
+    """Stops the segmentation; what it has found stays, as one step that can be undone."""
+    if context.segmentation is not None:
+        context.segmentation.cancel()
+        context.notifier.say("Stopping ...")
+
+
+def _ask_then_segment(
+    context: Context, slices: range, model: str, over_hand: bool, name: str
+) -> None:
+    """A model that was named is used at once; else one that does not fit is asked about."""
+    case, entry = context.document.case, context.model(model)
+    assert case is not None
+    if entry is None and model:
+        context.notifier.error(f"There is no model named {model}.")
+        return
+    if entry is None:
+        tell_no_model(context, case)
+        return
+    chosen = entry
+
+    def go() -> None:
+        if can_segment(context) and context.document.case is case:
+            _Segmentation(context, case, chosen, slices, over_hand, name).start()
+
+    if model:
+        go()
+        return
+    reason = does_not_fit(context, chosen.name)
+    if reason:
+        text = f"{chosen.info.title} may not fit {case.name}: {reason}."
+    elif needs_box(chosen.info, case.scan, case.box):
+        field = chosen.info.preprocessing.field_mm or 0.0
+        text = (
+            f"{chosen.info.title} was trained on a field of {field:.0f} mm, and {case.name} is "
+            "much larger. Drag a box around the place of interest first."
+        )
+        context.view.set_tool("box")
+    elif context.choice is None:
+        _measure_then_go(context, case, chosen, slices, over_hand, name)
+        return
+    else:
+        go()
+        return
+    context.notifier.show(text, "warning", (Choice("Segment anyway", go),), key=ASK)
+
+
+def _measure_then_go(
+    context: Context, case: Case, entry: ModelEntry, slices: range, over_hand: bool, name: str
+) -> None:
+    """The choice is still being measured in the same worker: segment as soon as it is known."""
+    _Segmentation(context, case, entry, slices, over_hand, name, check=True).start()
+
+
+class _Segmentation(QObject):
+    """One running segmentation: writes proposals as they come, as one undo step."""
+
+    def __init__(
+        self,
+        context: Context,
+        case: Case,
+        entry: ModelEntry,
+        slices: range,
+        over_hand: bool,
+        name: str,
+        *,
+        check: bool = False,
+    ) -> None:
+        super().__init__(context.document)
+        self.context, self.case, self.entry = context, case, entry
+        self.slices, self.over_hand, self.name, self.check = slices, over_hand, name, check
+        self.kept_by_hand = 0
+        self.ended = False
+        self.waiting: list[Proposal] = []
+
+    def start(self) -> None:
+        """Submits the job."""
+        context = self.context
+        self.request = SegmentRequest(
+            scan=self.case.scan,
+            slices=self.slices,
+            target=self.entry.info.targets[0].name,
+            box=self.case.box,
+            plane=self.case.scan.plane,
+        )
+        job = context.engine.submit(f"{self.name} ({self.entry.info.title})", self._work)
+        job.part.connect(self._take)
+        job.done.connect(self._done)
+        job.failed.connect(self._failed)
+        job.cancelled.connect(self._cancelled)
+        context.segmentation = job
+        context.notifier.clear(ASK)
+        context.notifier.clear("hand")
+        context.document.begin_step(self.name)
+        self.label_id = self._label()
+        context.changed()
+
+    def _work(self, job: JobHandle) -> SegmentSummary | str:
+        """In the worker thread."""
+        door = self.context.door
+        if self.check:
+            fit = door.check_fit(self.request.scan, self.request.box, self.entry)
+            if not fit.fits:
+                return fit.reason
+        return door.segment(self.request, self.entry, job.partial, job.progress, job.is_cancelled)
+
+    def _label(self) -> int:
+        """Id of the target's label, which is added if it is missing."""
+        labels = self.case.labels
+        name = self.entry.info.targets[0].name
+        found = labels.named(name)
+        if found is None:
+            labels = labels.added(name)
+            found = labels.labels[-1]
+            self.context.document.set_labels(labels, f"Add {name}")
+        self.context.view.set_active_label(found.id)
+        return found.id
+
+    def _take(self, proposal: Proposal) -> None:
+        document = self.context.document
+        if self.ended or document.case is not self.case:
+            return
+        self.waiting.append(proposal)
+        if document.step_name in ("", self.name):  # else a stroke is being painted
+            self._write()
+
+    def _write(self) -> None:
+        """Writes what has come; a stroke painted meanwhile starts a second undo step."""
+        if self.ended or self.context.document.case is not self.case:
+            return
+        document = self.context.document
+        waiting, self.waiting = self.waiting, []
+        for proposal in waiting:
+            if document.step_name != self.name:
+                document.begin_step(self.name)
+            document.add(self._edit(proposal))
+
+    def _edit(self, proposal: Proposal) -> Edit | None:
+        """What a proposal changes: never a locked label, nor what a person set or erased."""
+        case = self.case
+        box = _box_of(proposal, case)
+        found = np.expand_dims(proposal.labels > 0, proposal.plane)
+        old = case.label_map.array[box.slices]
+        origins = case.label_map.origins.read_box(box)
+        values = np.where(found, np.uint8(self.label_id), np.uint8(0))
+        # Where the model had put this label before and finds nothing now, it takes it back.
+        concerned = found | (old == self.label_id)
+        if not self.over_hand:
+            by_hand = (origins == Origin.HAND) & concerned & (old != values)
+            self.kept_by_hand += int(by_hand.sum())
+            concerned &= origins != Origin.HAND
+        return case.label_map.make_edit(
+            box, concerned, values, Origin.MODEL, case.labels.locked_ids
+        )
+
+    def _done(self, outcome: SegmentSummary | str) -> None:
+        if isinstance(outcome, str):
+            self._end()
+            self._ask(outcome)
+            return
+        self._end()
+        context = self.context
+        context.session.note_model_use(outcome.model_use)
+        slices = "slice" if outcome.slices == 1 else "slices"
+        context.notifier.say(
+            f"{self.entry.info.title}: {outcome.slices} {slices} in {outcome.seconds:.1f} s on "
+            f"the {outcome.model_use.device.upper()}"
+        )
+        for note in outcome.notes:
+            context.notifier.show(note[0].upper() + note[1:] + ".", key="note")
+        if self.kept_by_hand:
+            self._tell_kept()
+        context.document.job_finished.emit(outcome)
+
+    def _ask(self, reason: str) -> None:
+        context = self.context
+        context.notifier.show(
+            f"{self.entry.info.title} may not fit {self.case.name}: {reason}.",
+            "warning",
+            (Choice("Segment anyway", self._again),),
+            key=ASK,
+        )
+        context.document.job_finished.emit(None)
+
+    def _tell_kept(self) -> None:
+        self.context.notifier.show(
+            f"{self.kept_by_hand} voxels that you had set or erased by hand were kept.",
+            choices=(Choice("Replace them too", self._over_hand),),
+            key="hand",
+        )
+
+    def _over_hand(self) -> None:
+        self._repeat(over_hand=True)
+
+    def _again(self) -> None:
+        self._repeat(over_hand=self.over_hand)
+
+    def _repeat(self, *, over_hand: bool) -> None:
+        context = self.context
+        if can_segment(context) and context.document.case is self.case:
+            _Segmentation(context, self.case, self.entry, self.slices, over_hand, self.name).start()
+
+    def _failed(self, error: Exception) -> None:
+        self._end()
+        message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
+        self.context.notifier.error(message, hint)
+        self.context.document.job_finished.emit(error)
+
+    def _cancelled(self) -> None:
+        self._end()
+        self.context.notifier.say("Stopped; what was found so far stays and can be undone.")
+        self.context.document.job_finished.emit(None)
+
+    def _end(self) -> None:
+        self._write()
+        self.ended = True
+        if self.context.document.case is self.case:
+            self.context.document.end_step()
+        self.context.segmentation = None
+        self.context.changed()
+        self.deleteLater()
+
+
+def _box_of(proposal: Proposal, case: Case) -> Box:
+    """The voxels of a proposal's region."""
+    whole = slice_box(case.scan.grid.shape, proposal.plane, proposal.index)
+    start, stop = list(whole.start), list(whole.stop)
+    axes = [axis for axis in range(3) if axis != proposal.plane]
+    for axis, part in zip(axes, proposal.region, strict=True):
+        start[axis], stop[axis], _ = part.indices(case.scan.grid.shape[axis])
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def stop(context: Context) -> None:
+    """Ends a segmentation at once, because its case is left."""
+    job: Job | None = context.segmentation
+    if job is not None:
+        job.cancel()
+        context.document.end_step()

@@ -1,0 +1,88 @@
+"""Composes the program: application, theme, log, window."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import TracebackType
+
+import pyqtgraph
+from PySide6.QtWidgets import QApplication
+
+from engine.system.paths import user_data_dir
+from sdseg_gui.actions.helping import LOG_FILE
+from sdseg_gui.theme import apply_theme
+from sdseg_gui.window import APPLICATION, MainWindow
+
+log = logging.getLogger("sdseg")
+LOG_BYTES = 1_000_000
+
+
+def create_window(path: str | Path | None = None) -> MainWindow:
+    """The shown main window, inside an existing QApplication.
+
+    Args:
+        path: what to open; loading goes on in the background.
+    """
+    application = QApplication.instance()
+    if not isinstance(application, QApplication):
+        raise RuntimeError("create_window needs a QApplication")
+    pyqtgraph.setConfigOptions(imageAxisOrder="row-major")
+    apply_theme(application)
+    window = MainWindow()
+    window.show()
+    if path is not None:
+        window.commands["case.open"].trigger(path=path)
+    return window
+
+
+def run_window(path: Path | None = None, *, demo: bool = False) -> int:
+    """Starts the application and runs it to its end.
+
+    Args:
+        path: what to open.
+        demo: True opens the built-in picture.
+    """
+    application = QApplication(sys.argv[:1])
+    application.setApplicationName(APPLICATION)
+    application.setDesktopFileName("sdseg-studio")
+    _start_log()
+    window = create_window(path)
+    _catch_faults(window)
+    if demo:
+        window.commands["case.open_sample"].trigger()
+    code = application.exec()
+    window.shutdown(discard=True)
+    return code
+
+
+def _start_log() -> None:
+    """One log file; only the program's own messages, which hold no patient data."""
+    folder = user_data_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(folder / LOG_FILE, maxBytes=LOG_BYTES, backupCount=1)
+    except OSError:
+        return  # a read-only home must not keep the program from starting
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.info("started")
+
+
+def _catch_faults(window: MainWindow) -> None:
+    """A fault in the program becomes a sentence in the window and lines in the log."""
+
+    def hook(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            QApplication.quit()
+            return
+        log.error("fault", exc_info=(kind, fault, trace))
+        window.notifier.error(
+            f"Something went wrong in the program ({kind.__name__}).",
+            "Your work is still here: save it. Help > Copy diagnostics says more.",
+        )
+
+    sys.excepthook = hook

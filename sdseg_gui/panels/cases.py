@@ -1,0 +1,139 @@
+"""The list of cases, with a thumbnail and the review state of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import qimage2ndarray
+from numpy.typing import NDArray
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QPainter, QPixmap
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStackedWidget, QVBoxLayout, QWidget
+
+from engine.domain.case import Case
+from engine.imaging.orientation import as_shown
+from engine.imaging.overlay import draw_overlay
+from engine.imaging.window_level import default_window, to_8bit
+from sdseg_gui.document import Document
+from sdseg_gui.panels.parts import faint
+from sdseg_gui.session import CaseItem, Session
+
+THUMBNAIL = 48
+STATES = {"new": "", "proposed": "proposed", "corrected": "corrected", "approved": "approved"}
+
+
+class CasesPanel(QWidget):
+    """Shows all cases; a click opens one.
+
+    Signals:
+        chosen: index of the case that the user picked.
+    """
+
+    chosen = Signal(int)
+
+    def __init__(self, session: Session, document: Document, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session, self._document = session, document
+        self._list = QListWidget()
+        self._list.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
+        self._list.setUniformItemSizes(True)
+        self._list.setAccessibleName("Cases")
+        self._list.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        empty = faint(
+            "No case is open.\n\nDrop a picture, a folder or a DICOM series into the window, or "
+            "press Ctrl+O."
+        )
+        empty.setAlignment(Qt.AlignmentFlag.AlignTop)
+        empty.setContentsMargins(14, 10, 14, 10)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(empty)
+        self._pages.addWidget(self._list)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 2, 6)
+        layout.addWidget(self._pages)
+        self._list.itemClicked.connect(self._clicked)
+        self._list.itemActivated.connect(self._clicked)
+        session.cases_changed.connect(self._rebuild)
+        session.current_changed.connect(self._select)
+        document.review_changed.connect(self._refresh_current)
+        document.history_changed.connect(self._refresh_current)
+
+    def _clicked(self, item: QListWidgetItem) -> None:
+        index = self._list.row(item)
+        if index != self._session.current:
+            self.chosen.emit(index)
+
+    def _rebuild(self) -> None:
+        icons = {
+            self._list.item(n).text(): self._list.item(n).icon() for n in range(self._list.count())
+        }
+        self._list.clear()
+        for case in self._session.items:
+            item = QListWidgetItem(_blank(), case.name)
+            item.setToolTip(_state(case))
+            item.setSizeHint(QSize(120, THUMBNAIL + 10))
+            self._list.addItem(item)
+            if case.name in icons:
+                item.setIcon(icons[case.name])
+        self._pages.setCurrentIndex(1 if self._session.items else 0)
+        if self._session.current >= 0:
+            self._list.setCurrentRow(self._session.current)
+
+    def _select(self, index: int) -> None:
+        if not 0 <= index < self._list.count():
+            return
+        self._list.setCurrentRow(index)
+        self._refresh_current()
+
+    def _refresh_current(self) -> None:
+        case, item = self._document.case, self._list.item(self._session.current)
+        if case is None or item is None:
+            return
+        item.setIcon(QIcon(thumbnail(case)))
+        state = STATES[case.review.value]
+        item.setText(f"{case.name}\n{state}" if state else case.name)
+        item.setToolTip(case.name)
+
+
+def _state(item: CaseItem) -> str:
+    return f"{item.name}: {item.entry.review.value}" if item.entry else item.name
+
+
+def thumbnail(case: Case) -> QPixmap:
+    """The slice with most of the mask, or the middle one, in a small square."""
+    scan = case.scan
+    touched = case.label_map.origins.touched
+    index = touched[len(touched) // 2] if touched else scan.slice_count // 2
+    step = max(1, max(scan.slice_shape) // (THUMBNAIL * 4))
+    level, width = default_window(scan)
+    picture = to_8bit(
+        scan.slice(index)[::step, ::step],
+        1.0 if scan.is_colour else scan.slope,
+        0.0 if scan.is_colour else scan.intercept,
+        level,
+        width,
+        inverted=scan.inverted,
+    )
+    labels = case.label_map.slice(index)[::step, ::step]
+    shown: NDArray[np.uint8] = as_shown(draw_overlay(picture, labels, case.labels), scan.plane)
+    image = qimage2ndarray.array2qimage(np.ascontiguousarray(shown))
+    small = QPixmap.fromImage(image).scaled(
+        THUMBNAIL,
+        THUMBNAIL,
+        Qt.AspectRatioMode.KeepAspectRatio,
+        Qt.TransformationMode.SmoothTransformation,
+    )
+    square = _blank_pixmap()
+    painter = QPainter(square)
+    painter.drawPixmap((THUMBNAIL - small.width()) // 2, (THUMBNAIL - small.height()) // 2, small)
+    painter.end()
+    return square
+
+
+def _blank_pixmap() -> QPixmap:
+    pixmap = QPixmap(THUMBNAIL, THUMBNAIL)
+    pixmap.fill(Qt.GlobalColor.black)
+    return pixmap
+
+
+def _blank() -> QIcon:
+    return QIcon(_blank_pixmap())

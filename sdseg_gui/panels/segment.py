@@ -1,0 +1,92 @@
+"""The model, what it finds, the two buttons, and how far the work is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QProgressBar, QPushButton, QWidget
+
+from engine.models.store import ModelEntry
+from sdseg_gui.panels.parts import column, faint, heading
+
+
+class SegmentPanel(QWidget):
+    """Chooses the model and shows the progress; the buttons trigger commands.
+
+    Signals:
+        model_chosen: name of the model that the user picked.
+        asked: id of the command that a button stands for.
+    """
+
+    model_chosen = Signal(str)
+    asked = Signal(str)
+
+    def __init__(self, models: Sequence[ModelEntry], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = column(self)
+        layout.addWidget(heading("Model"))
+        self._models = QComboBox()
+        self._models.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._models.setAccessibleName("Model")
+        self._models.setToolTip("The model that proposes masks")
+        self._models.addItem("No model", "")
+        for entry in models:
+            self._models.addItem(entry.info.title, entry.name)
+            place = self._models.count() - 1
+            self._models.setItemData(place, entry.info.kind, Qt.ItemDataRole.ToolTipRole)
+        self._models.activated.connect(self._picked)
+        layout.addWidget(self._models)
+        self._note = faint()
+        layout.addWidget(self._note)
+        row = QHBoxLayout()
+        self.slice = QPushButton("Segment slice")
+        self.slice.setObjectName("Primary")
+        self.volume = QPushButton("Segment volume")
+        for button, command in ((self.slice, "segment.slice"), (self.volume, "segment.volume")):
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            button.setProperty("command", command)
+            button.clicked.connect(self._ask)
+            row.addWidget(button)
+        self.slice.setToolTip("Propose a mask for this slice (S)")
+        self.volume.setToolTip("Propose a mask for every slice (Shift+S)")
+        layout.addLayout(row)
+        row = QHBoxLayout()
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(True)
+        self._cancel = QPushButton("Cancel")
+        self._cancel.setToolTip("Stop; what was found stays (Esc)")
+        self._cancel.setProperty("command", "segment.cancel")
+        self._cancel.clicked.connect(self._ask)
+        row.addWidget(self._bar, 1)
+        row.addWidget(self._cancel)
+        layout.addLayout(row)
+        self.show_idle()
+
+    def _picked(self, index: int) -> None:
+        self.model_chosen.emit(self._models.itemData(index))
+
+    def _ask(self) -> None:
+        self.asked.emit(self.sender().property("command"))
+
+    def show_model(self, name: str, note: str, *, warns: bool = False) -> None:
+        """Shows which model is chosen, and a word about it."""
+        place = max(self._models.findData(name), 0)
+        self._models.setCurrentIndex(place)
+        self._note.setText(note)
+        self._note.setObjectName("Warning" if warns else "Faint")
+        self._note.style().unpolish(self._note)
+        self._note.style().polish(self._note)
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Slices done of all; a total of 0 means that it is getting ready."""
+        self._bar.setRange(0, total)
+        self._bar.setValue(done)
+        self._bar.setFormat(f"{done} of {total}" if total else "")
+        self._bar.show()
+        self._cancel.show()
+
+    def show_idle(self) -> None:
+        """Nothing runs."""
+        self._bar.hide()
+        self._cancel.hide()

@@ -1,0 +1,300 @@
+"""The main window: layout, and the wiring between its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from engine.domain.manifest import RESEARCH_USE
+from engine.models.store import list_models
+from sdseg_gui.actions.cases import open_path, show_case
+from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.models import does_not_fit, set_model
+from sdseg_gui.actions.projects import may_leave
+from sdseg_gui.canvas.slice_canvas import SliceCanvas
+from sdseg_gui.document import Document
+from sdseg_gui.engine_door import EngineDoor
+from sdseg_gui.jobs import Job, JobRunner
+from sdseg_gui.menus import WindowCommand, build_commands, build_toolbar, is_typing
+from sdseg_gui.notify import NoticeBar, Notifier
+from sdseg_gui.panels.cases import CasesPanel
+from sdseg_gui.panels.display import DisplayPanel
+from sdseg_gui.panels.labels import LabelsPanel
+from sdseg_gui.panels.segment import SegmentPanel
+from sdseg_gui.session import Session
+from sdseg_gui.settings import Settings
+from sdseg_gui.status import StatusLine
+from sdseg_gui.theme import icon
+from sdseg_gui.view_state import ViewState
+
+APPLICATION = "SDSeg Studio"
+
+
+class MainWindow(QMainWindow):
+    """See docs/architecture.md for who talks to whom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle(APPLICATION)
+        self.setWindowIcon(icon("app"))
+        self.setAcceptDrops(True)
+        self.resize(1360, 860)
+        self.settings = Settings()
+        self.notifier = Notifier(self)
+        self.document = Document(self)
+        self.view = ViewState(self)
+        self.session = Session(self.document, self)
+        self.loader = JobRunner("loader", self)
+        self.engine = JobRunner("engine", self)
+        self.canvas = SliceCanvas(self.document, self.view, self)
+        models, broken = list_models()
+        self.context = Context(
+            window=self,
+            document=self.document,
+            view=self.view,
+            session=self.session,
+            settings=self.settings,
+            notifier=self.notifier,
+            canvas=self.canvas,
+            loader=self.loader,
+            engine=self.engine,
+            door=EngineDoor(),
+            models=models,
+        )
+        self._closed = False
+        self._shown_job: Job | None = None
+        self._build()
+        self.commands: dict[str, WindowCommand] = build_commands(self, self.context)
+        build_toolbar(self, self.commands)
+        self._connect()
+        for error in broken:
+            self.notifier.show(error.message, "warning")
+        self._greet()
+        self._restore_layout()
+        self.refresh()
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a file is loaded or written, or the engine works."""
+        return self.loader.is_busy or self.engine.is_busy
+
+    # Layout
+
+    def _build(self) -> None:
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self.notice_bar = NoticeBar(self.notifier)
+        column.addWidget(self.notice_bar)
+        column.addWidget(self.canvas, 1)
+        self.setCentralWidget(centre)
+        self.cases_panel = CasesPanel(self.session, self.document)
+        self._dock("Cases", "cases", self.cases_panel, Qt.DockWidgetArea.LeftDockWidgetArea, 210)
+        self.segment_panel = SegmentPanel(self.context.models)
+        self.labels_panel = LabelsPanel(self.document, self.view)
+        side = QWidget()
+        stack = QVBoxLayout(side)
+        stack.setContentsMargins(0, 0, 0, 0)
+        stack.setSpacing(6)
+        stack.addWidget(self.segment_panel)
+        stack.addWidget(self.labels_panel)
+        stack.addWidget(DisplayPanel(self.document, self.view))
+        stack.addStretch(1)
+        area = QScrollArea()
+        area.setWidget(side)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._dock("Segment", "side", area, Qt.DockWidgetArea.RightDockWidgetArea, 300)
+        self.status_line = StatusLine(self, self.context, self.notifier)
+
+    def _dock(
+        self, title: str, name: str, widget: QWidget, side: Qt.DockWidgetArea, width: int
+    ) -> None:
+        dock = QDockWidget(title, self)
+        dock.setObjectName(name)
+        dock.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
+        dock.setTitleBarWidget(QWidget())
+        widget.setMinimumWidth(width)
+        dock.setWidget(widget)
+        self.addDockWidget(side, dock)
+
+    def _restore_layout(self) -> None:
+        geometry, state = self.settings.layout
+        if not geometry.isEmpty():
+            self.restoreGeometry(geometry)
+            self.restoreState(state)
+
+    def _greet(self) -> None:
+        """The first-start notice is a bar, never a box that must be clicked away."""
+        if not self.settings.notice_seen:
+            self.notifier.show(
+                f"{RESEARCH_USE} Check every mask before you rely on it.", key="research"
+            )
+
+    # Wiring
+
+    def _connect(self) -> None:
+        self.context.listeners.append(self.refresh)
+        document, view = self.document, self.view
+        for signal in (
+            document.case_opened,
+            document.labels_changed,
+            document.box_changed,
+            document.history_changed,
+            view.slice_changed,
+            view.tool_changed,
+            view.overlay_changed,
+            self.session.cases_changed,
+            self.session.current_changed,
+            self.session.state_changed,
+            self.loader.changed,
+            self.engine.changed,
+        ):
+            signal.connect(self.refresh)
+        self.canvas.pointer_moved.connect(self.status_line.show_pointer)
+        self.cases_panel.chosen.connect(self._show_case)
+        self.labels_panel.add_asked.connect(self._add_label)
+        self.segment_panel.asked.connect(self._trigger)
+        self.segment_panel.model_chosen.connect(self._choose_model)
+        self.notice_bar.closed.connect(self._notice_closed)
+        QApplication.instance().installEventFilter(self)  # type: ignore[union-attr]
+
+    def _trigger(self, command_id: str) -> None:
+        self.commands[command_id].trigger()
+
+    def _show_case(self, index: int) -> None:
+        show_case(self.context, index)
+
+    def _add_label(self) -> None:
+        self.commands["label.add"].trigger()
+
+    def _choose_model(self, name: str) -> None:
+        set_model(self.context, name)
+
+    def _notice_closed(self, notice: object) -> None:
+        if getattr(notice, "key", "") == "research":
+            self.settings.notice_seen = True
+
+    def refresh(self, *_: object) -> None:
+        """Brings menus, buttons, title and panels up to date."""
+        if self._closed:
+            return
+        for command in self.commands.values():
+            command.refresh()
+        self.status_line.refresh()
+        self._refresh_title()
+        self._refresh_segment_panel()
+
+    def _refresh_title(self) -> None:
+        case, project = self.document.case, self.session.project_path
+        names = [case.name if case else "", project.name if project else "", APPLICATION]
+        self.setWindowTitle(" - ".join(name for name in names if name) + "[*]")
+        self.setWindowModified(self.session.is_dirty)
+
+    def _refresh_segment_panel(self) -> None:
+        context, panel = self.context, self.segment_panel
+        note, warns = self._model_note()
+        panel.show_model(context.chosen_model, note, warns=warns)
+        panel.slice.setEnabled(self.commands["segment.slice"].enabled)
+        panel.volume.setEnabled(self.commands["segment.volume"].enabled)
+        job = context.segmentation
+        if job is None:
+            panel.show_idle()
+        elif job is not self._shown_job:
+            panel.show_progress(0, 0)
+            job.progressed.connect(panel.show_progress)
+        self._shown_job = job
+
+    def _model_note(self) -> tuple[str, bool]:
+        """A word about the chosen model, and whether it is a warning."""
+        context = self.context
+        case, entry = self.document.case, context.model()
+        if case is None:
+            return "Open a case; the model that suits it is chosen.", False
+        if entry is None:
+            return "No installed model suits this case. Draw by hand, or choose one.", True
+        reason = does_not_fit(context, entry.name)
+        if reason:
+            return f"May not fit: {reason}.", True
+        if context.choice is None:
+            return "Looking whether it suits this case ...", False
+        return f"Made for: {entry.info.kind}.", False
+
+    # Keys, drops, closing
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Lets text fields have single letters that would otherwise be commands."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+            plain = event.modifiers() in (
+                Qt.KeyboardModifier.NoModifier,
+                Qt.KeyboardModifier.ShiftModifier,
+            )
+            if plain and event.key() != Qt.Key.Key_Escape and is_typing():
+                event.accept()
+                return True
+        return super().eventFilter(watched, event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Esc drops an unfinished shape first; the command takes it where a job runs."""
+        if event.key() == Qt.Key.Key_Escape and self.canvas.cancel_shape():
+            event.accept()
+            return
+        super().keyPressEvent(event)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Files may be dropped."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Opens what was dropped."""
+        paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
+        event.acceptProposedAction()
+        for path in paths:
+            open_path(self.context, path)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Closes only after unsaved work was dealt with."""
+        event.ignore()
+        if self._closed or may_leave(self.context):
+            self._end()
+            event.accept()
+
+    def shutdown(self, discard: bool = False) -> bool:
+        """Stops the workers and closes.
+
+        Args:
+            discard: True loses unsaved work without asking.
+
+        Returns:
+            False if the user chose to stay.
+        """
+        if not discard and not may_leave(self.context):
+            return False
+        self._end()
+        self.close()
+        return True
+
+    def _end(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        QApplication.instance().removeEventFilter(self)  # type: ignore[union-attr]
+        self.settings.save_layout(self.saveGeometry(), self.saveState())
+        self.settings.sync()
+        self.engine.cancel_all()
+        self.loader.shutdown()
+        self.engine.shutdown()
+        self.session.close()
