@@ -211,7 +211,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from engine.training.run import train_model
 
-    command = "sdseg " + " ".join(sys.argv[1:])
+    command = "sdseg " + " ".join(word for word in sys.argv[1:] if word != "--resume")
     return train_model(_options(args, command), args.device, _say)
 
 

@@ -91,6 +91,8 @@ def _write_parts(
         save_file(_stored(module, dtype), part / WEIGHTS)
     if fit is not None:
         save_file({k: v.contiguous() for k, v in fit.items()}, draft / FIT_FILE)
+    for weights in draft.rglob("*.safetensors"):  # written for their owner's eyes alone
+        weights.chmod(0o644)
     files = sorted(p for p in draft.rglob("*") if p.is_file())
     hashes = {p.relative_to(draft).as_posix(): file_sha256(p) for p in files}
     info = info.model_copy(update={"hashes": hashes, "scale_factor": network.scale_factor})
