@@ -19,11 +19,15 @@ ACCENT = "#40c8eb"
 WARNING = "#e8b04a"
 ERROR = "#ef7d72"
 ICON_SIZES = (20, 40)
+POINT_SIZE = 9.5
 
 
 def apply_theme(application: QApplication) -> None:
     """Sets style, palette and style sheet of the whole program."""
     application.setStyle("Fusion")
+    font = application.font()
+    font.setPointSizeF(POINT_SIZE)  # in points: the canvas makes its own sizes from it
+    application.setFont(font)
     roles = QPalette.ColorRole
     palette = QPalette()
     for role, colour in {
@@ -54,7 +58,7 @@ def _style_sheet() -> str:
     names = ("GROUND", "PANEL", "RAISED", "LINE", "TEXT", "FAINT", "ACCENT", "WARNING", "ERROR")
     for name in names:
         text = text.replace(f"@{name}", globals()[name])
-    return text
+    return text.replace("@ICONS", resource_path("icons").as_posix())
 
 
 def icon(name: str) -> QIcon:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -93,7 +94,7 @@ class KeysDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(area)
         layout.addWidget(buttons)
-        self.resize(980, 620)
+        self.resize(1120, 640)
 
 
 def _keys_of(menu: str) -> tuple[tuple[str, str], ...]:
@@ -111,6 +112,7 @@ def _keys_of(menu: str) -> tuple[tuple[str, str], ...]:
 def _heading(text: str) -> QLabel:
     label = QLabel(text.upper())
     label.setObjectName("Heading")
+    label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
     return label
 
 

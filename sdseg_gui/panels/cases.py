@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import numpy as np
 import qimage2ndarray
 from numpy.typing import NDArray
@@ -10,12 +13,17 @@ from PySide6.QtGui import QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStackedWidget, QVBoxLayout, QWidget
 
 from engine.domain.case import Case
+from engine.errors import Cancelled, UserError
 from engine.imaging.orientation import as_shown
 from engine.imaging.overlay import draw_overlay
 from engine.imaging.window_level import default_window, to_8bit
+from engine.io import open_case
+from engine.io.kinds import Kind, kind_by_name
 from sdseg_gui.document import Document
+from sdseg_gui.jobs import JobHandle, JobRunner
 from sdseg_gui.panels.parts import faint
 from sdseg_gui.session import CaseItem, Session
+from sdseg_gui.theme import icon
 
 THUMBNAIL = 48
 STATES = {"new": "", "proposed": "proposed", "corrected": "corrected", "approved": "approved"}
@@ -30,9 +38,16 @@ class CasesPanel(QWidget):
 
     chosen = Signal(int)
 
-    def __init__(self, session: Session, document: Document, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        document: Document,
+        reader: JobRunner,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
-        self._session, self._document = session, document
+        self._session, self._document, self._reader = session, document, reader
+        self._icons: dict[Path, QIcon] = {}
         self._list = QListWidget()
         self._list.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self._list.setUniformItemSizes(True)
@@ -63,20 +78,36 @@ class CasesPanel(QWidget):
             self.chosen.emit(index)
 
     def _rebuild(self) -> None:
-        icons = {
-            self._list.item(n).text(): self._list.item(n).icon() for n in range(self._list.count())
-        }
         self._list.clear()
         for case in self._session.items:
-            item = QListWidgetItem(_blank(), case.name)
+            item = QListWidgetItem(self._icons.get(case.path, _blank()), case.name)
             item.setToolTip(_state(case))
             item.setSizeHint(QSize(120, THUMBNAIL + 10))
             self._list.addItem(item)
-            if case.name in icons:
-                item.setIcon(icons[case.name])
+        self._read_missing()
         self._pages.setCurrentIndex(1 if self._session.items else 0)
         if self._session.current >= 0:
             self._list.setCurrentRow(self._session.current)
+
+    def _read_missing(self) -> None:
+        """Thumbnails of pictures that were not opened yet, in the background."""
+        paths = [
+            item.path
+            for item in self._session.items
+            if item.path not in self._icons and kind_by_name(item.path) is Kind.PICTURE
+        ]
+        if paths:
+            job = self._reader.submit(
+                "Thumbnails", lambda handle: _read_pictures(paths, handle), newest_wins=True
+            )
+            job.part.connect(self._take_picture)
+
+    def _take_picture(self, found: tuple[Path, NDArray[np.uint8]]) -> None:
+        path, picture = found
+        self._icons[path] = QIcon(thumbnail(picture))
+        for row, item in enumerate(self._session.items):
+            if item.path == path and row < self._list.count():
+                self._list.item(row).setIcon(self._icons[path])
 
     def _select(self, index: int) -> None:
         if not 0 <= index < self._list.count():
@@ -88,7 +119,8 @@ class CasesPanel(QWidget):
         case, item = self._document.case, self._list.item(self._session.current)
         if case is None or item is None:
             return
-        item.setIcon(QIcon(thumbnail(case)))
+        self._icons[case.source] = QIcon(thumbnail(small_picture(case)))
+        item.setIcon(self._icons[case.source])
         state = STATES[case.review.value]
         item.setText(f"{case.name}\n{state}" if state else case.name)
         item.setToolTip(case.name)
@@ -98,8 +130,8 @@ def _state(item: CaseItem) -> str:
     return f"{item.name}: {item.entry.review.value}" if item.entry else item.name
 
 
-def thumbnail(case: Case) -> QPixmap:
-    """The slice with most of the mask, or the middle one, in a small square."""
+def small_picture(case: Case) -> NDArray[np.uint8]:
+    """The slice with most of the mask, or the middle one, small: uint8 [rows, columns, 3]."""
     scan = case.scan
     touched = case.label_map.origins.touched
     index = touched[len(touched) // 2] if touched else scan.slice_count // 2
@@ -114,8 +146,12 @@ def thumbnail(case: Case) -> QPixmap:
         inverted=scan.inverted,
     )
     labels = case.label_map.slice(index)[::step, ::step]
-    shown: NDArray[np.uint8] = as_shown(draw_overlay(picture, labels, case.labels), scan.plane)
-    image = qimage2ndarray.array2qimage(np.ascontiguousarray(shown))
+    return np.ascontiguousarray(as_shown(draw_overlay(picture, labels, case.labels), scan.plane))
+
+
+def thumbnail(picture: NDArray[np.uint8]) -> QPixmap:
+    """A small picture in a black square."""
+    image = qimage2ndarray.array2qimage(picture)
     small = QPixmap.fromImage(image).scaled(
         THUMBNAIL,
         THUMBNAIL,
@@ -129,6 +165,15 @@ def thumbnail(case: Case) -> QPixmap:
     return square
 
 
+def _read_pictures(paths: list[Path], job: JobHandle) -> None:
+    """In the worker: small pictures of the plain pictures among the cases, one after the other."""
+    for path in paths:
+        if job.is_cancelled():
+            raise Cancelled
+        with contextlib.suppress(UserError):  # it is named when the user opens it
+            job.partial((path, small_picture(open_case(path))))
+
+
 def _blank_pixmap() -> QPixmap:
     pixmap = QPixmap(THUMBNAIL, THUMBNAIL)
     pixmap.fill(Qt.GlobalColor.black)
@@ -136,4 +181,5 @@ def _blank_pixmap() -> QPixmap:
 
 
 def _blank() -> QIcon:
-    return QIcon(_blank_pixmap())
+    """Stands for a volume that was not opened yet, and for a picture that is being read."""
+    return icon("segment-volume")
