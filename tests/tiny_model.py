@@ -13,7 +13,7 @@ from engine.domain.volume import Volume
 from engine.models.schema import FitStatistic, ModelInfo, Preprocessing, TargetEntry
 from engine.models.store import ModelEntry, read_entry
 from engine.sdseg.config import TINY
-from engine.sdseg.fit import fit_statistic
+from engine.sdseg.fit import fit_features, fit_statistic, trunk_sha256
 from engine.sdseg.folder import save_model
 from engine.sdseg.network import SDSegNetwork
 
@@ -48,13 +48,17 @@ def save_fitted_tiny(
     folder: Path, pictures: torch.Tensor, modalities: tuple[str, ...] = ("picture",), **changes: Any
 ) -> ModelEntry:
     """A tiny model whose fit statistic was measured on pictures [N, 3, 64, 64] in [-1, 1]."""
-    network = tiny_network()
-    with torch.inference_mode():
-        features = network.vision_encoder.pooled_features(pictures)
+    features = fit_features(pictures)
     middle = 3 * len(features) // 4
-    cloud, threshold = fit_statistic(features[:middle], features[middle:])
-    statistic = FitStatistic(threshold=threshold, modalities=modalities)
-    save_model(folder, network, tiny_info(fit=statistic, **changes), "# Tiny\n", cloud.tensors())
+    cloud, threshold = fit_statistic(features[:middle], features[middle:], middle)
+    statistic = FitStatistic(
+        threshold=threshold,
+        modalities=modalities,
+        colour=changes.pop("colour", None),
+        trunk_sha256=trunk_sha256(),
+    )
+    info = tiny_info(fit=statistic, **changes)
+    save_model(folder, tiny_network(), info, "# Tiny\n", cloud.tensors())
     return read_entry(folder)
 
 

@@ -59,21 +59,23 @@ class Schedule(_Frozen):
 
 
 class FitStatistic(_Frozen):
-    """Tells pictures like the training ones from others, by pooled trunk features.
+    """Tells pictures like the training ones from others, by pooled deep features of a fixed trunk.
 
-    The distance of a feature vector x is the Mahalanobis distance in the sub-space of the training
-    features: ``sqrt(sum(((x - mean) @ basis / scale)**2) + residual**2 / residual_scale**2)``.
-    The arrays are in `fit.safetensors` (mean, basis, scale, residual_scale).
+    The distance of a feature vector x, standardised as ``s = (x - mean) / spread``, is the root
+    mean square of two parts: the mean over directions of ``((s @ basis) / scale)**2``, and
+    ``(|s - s @ basis @ basis.T| / rest)**2``. The arrays are in `fit.safetensors`.
 
     Attributes:
         threshold: a larger distance means that the model does not fit.
         modalities: `Volume.modality` values the model was made for ("picture" for plain ones).
         colour: True for colour pictures, False for grey ones, None for both.
+        trunk_sha256: hash of the trunk's file that the statistic was measured with.
     """
 
     threshold: float
     modalities: tuple[str, ...]
     colour: bool | None = None
+    trunk_sha256: str = ""
 
 
 class Lineage(_Frozen):

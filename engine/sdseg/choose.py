@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from engine.domain.box import Box
 from engine.domain.volume import Volume
 from engine.models.store import ModelEntry
-from engine.models.suitability import mismatch
-from engine.sdseg.segmenter import FitResult, Segmenter
+from engine.sdseg.fit_check import FitResult, check_fit
+from engine.sdseg.segmenter import Segmenter
 
 
 def choose_model(
@@ -23,23 +23,20 @@ def choose_model(
         scan: the scan.
         box: region of interest, or None.
         entries: the models to choose from; one without a fit statistic is never chosen by itself.
-        load: gives the loaded model (and may keep it).
+        load: gives the loaded model (and may keep it); only the chosen one is asked for.
 
     Returns:
         None for the model if none fits.
     """
     results: dict[str, FitResult] = {}
-    best: tuple[float, Segmenter] | None = None
+    best: tuple[float, ModelEntry] | None = None
     for entry in entries:
-        reason = mismatch(entry.info, scan)
-        if reason or entry.info.fit is None:
-            results[entry.name] = FitResult(False, reason or "its fit was never measured")
-            continue
-        segmenter = load(entry)
-        result = segmenter.fit_distance(scan, box=box)
+        result = check_fit(entry, scan, box=box)
+        if result.fits and (result.distance is None or not result.threshold):
+            result = FitResult(False, "its fit was never measured")
         results[entry.name] = result
         if result.fits and result.distance is not None and result.threshold:
             ratio = result.distance / result.threshold
             if best is None or ratio < best[0]:
-                best = (ratio, segmenter)
-    return (best[1] if best else None), results
+                best = (ratio, entry)
+    return (load(best[1]) if best else None), results

@@ -1,24 +1,33 @@
 """Does a model fit a picture? Measured: how far it lies from the pictures the model has learnt.
 
-Pooled features of the vision encoder's trunk (mean and spread of every channel) are standardised,
-and their training cloud is described by its main directions and what is left beside them. The
+The deep features of an unchanging ImageNet trunk, averaged over space, are standardised; the
+training pictures' cloud is described by its main directions and by what is left beside them. The
 distance follows Lee et al., "A simple unified framework for detecting out-of-distribution samples"
-(NeurIPS 2018), with shrinkage because there are fewer pictures than features.
+(NeurIPS 2018), with shrinkage because there are fewer pictures than features. Why it is not the
+model's own trunk, and where the threshold lies: docs/adr/0007-does-a-model-fit.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-MAX_DIRECTIONS = 24
+from engine.sdseg.trunk import TAPS, EfficientNetLite0
+from engine.sdseg.weights import load_into
+from engine.system.resources import resource_path
+
+DEEP_TAPS = 2  # the coarsest two: finer ones see the camera rather than the picture
+MAX_DIRECTIONS = 64
 PICTURES_PER_DIRECTION = 4
-FOLDS = 5
-# The threshold lies this far beyond the distance that 1 % of unseen pictures exceed; measured on
-# the built-in models (see benchmarks/fit_table.py).
-MARGIN = 1.15
+UNSEEN_SHARE = 0.01
+# The threshold lies beyond the distance that 1 % of unseen pictures exceed, and the further the
+# fewer cases have been seen: by half with 60 cases, by 3 % with 1000.
+CASES_FOR_DOUBLE = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,23 +78,19 @@ def describe(features: Tensor) -> FitCloud:
     return FitCloud(*(part.float().contiguous() for part in parts))
 
 
-def fit_statistic(train: Tensor, val: Tensor) -> tuple[FitCloud, float]:
+def fit_statistic(train: Tensor, unseen: Tensor, cases: int) -> tuple[FitCloud, float]:
     """The cloud of the training pictures and the distance beyond which a picture does not fit.
 
-    The threshold rejects about 1 % of unseen pictures. A val set of ten can't show that, so the
-    training set gives its share: each fold's distance from the cloud of the other folds.
-
     Args:
-        train, val: pooled features, [N, D] and [M, D].
+        train: features of the training pictures and of varied copies of them, [N, D].
+        unseen: the same of pictures that were not trained on (val), [M, D]. The threshold starts
+            where 1 % of them would be rejected.
+        cases: number of training cases. A few cases, often of one camera or hospital, show little
+            of what is yet to come, so the threshold gives way the more the fewer there are.
     """
     cloud = describe(train)
-    unseen = [cloud.distance(val)]
-    if len(train) >= 2 * FOLDS:
-        for fold in range(FOLDS):
-            inside = torch.arange(len(train)) % FOLDS == fold
-            unseen.append(describe(train[~inside]).distance(train[inside]))
-    threshold = MARGIN * float(torch.quantile(torch.cat(unseen), 0.99))
-    return cloud, threshold
+    edge = float(torch.quantile(cloud.distance(unseen), 1.0 - UNSEEN_SHARE))
+    return cloud, edge * (1.0 + CASES_FOR_DOUBLE / max(cases, 1))
 
 
 def cloud_of(tensors: dict[str, Tensor]) -> FitCloud:
@@ -93,3 +98,40 @@ def cloud_of(tensors: dict[str, Tensor]) -> FitCloud:
     return FitCloud(
         **{name: tensors[name] for name in ("mean", "spread", "basis", "scale", "rest")}
     )
+
+
+def trunk_file() -> Path:
+    """The unchanging trunk's weights."""
+    return resource_path("fit", "efficientnet-lite0.safetensors")
+
+
+@lru_cache(maxsize=1)
+def trunk_sha256() -> str:
+    """Hash of the trunk's file; a statistic is only good with the trunk it was measured with."""
+    return hashlib.sha256(trunk_file().read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _trunk() -> EfficientNetLite0:
+    with torch.device("meta"):
+        trunk = EfficientNetLite0()
+    load_into(trunk, trunk_file())
+    return trunk.requires_grad_(False).eval()
+
+
+@torch.inference_mode()
+def fit_features(pictures: Tensor) -> Tensor:
+    """What pictures look like, as the trunk sees them; always on the CPU, in fp32.
+
+    Args:
+        pictures: [N, 3, S, S] in [-1, 1], as the model's preprocessing makes them.
+
+    Returns:
+        Mean over space of the channels of the deep taps, float32 [N, D].
+    """
+    rows: list[Tensor] = []
+    for picture in pictures:  # one at a time: no result depends on its neighbours
+        single = picture[None].float().contiguous(memory_format=torch.channels_last)
+        levels = _trunk()(single)[len(TAPS) - DEEP_TAPS :]
+        rows.append(torch.cat([level.mean(dim=(2, 3)) for level in levels], dim=1))
+    return torch.cat(rows)

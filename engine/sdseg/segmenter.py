@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from engine.domain.targets import Target
 from engine.domain.volume import Volume
 from engine.errors import Cancelled, UserError
 from engine.models.store import ModelEntry
-from engine.models.suitability import mismatch, needs_box, slicing_axis
+from engine.models.suitability import needs_box
 from engine.sdseg.devices import (
     Precision,
     autocast,
@@ -26,8 +25,8 @@ from engine.sdseg.devices import (
     is_out_of_memory,
     repeatable,
 )
-from engine.sdseg.fit import cloud_of
-from engine.sdseg.folder import load_fit, load_model
+from engine.sdseg.fit_check import FitResult, check_fit
+from engine.sdseg.folder import load_model
 from engine.sdseg.preprocess import (
     Placement,
     intensity_range,
@@ -36,23 +35,6 @@ from engine.sdseg.preprocess import (
 )
 
 Progress = Callable[[int, int], None]
-FIT_SLICES = 5
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """Whether a model fits a scan.
-
-    Attributes:
-        fits: False means that the user should be warned.
-        reason: why not, as half a sentence; "" if it fits.
-        distance, threshold: of the pictures' features; None if they were not needed.
-    """
-
-    fits: bool
-    reason: str = ""
-    distance: float | None = None
-    threshold: float | None = None
 
 
 class Segmenter:
@@ -73,8 +55,6 @@ class Segmenter:
         self.device = choose_device(device)
         self.precision: Precision = choose_precision(precision, self.device)
         self.network, self.info = load_model(entry.folder, self.device)
-        fit = load_fit(entry.folder)
-        self._cloud = cloud_of(fit) if fit else None
         self.timings = {"encode": 0.0, "unet": 0.0, "decode": 0.0, "total": 0.0}
         self.batch = self.default_batch
         self.timings["load"] = time.perf_counter() - started
@@ -112,46 +92,11 @@ class Segmenter:
         """True if a scan (or box) is much larger than what the model was trained on."""
         return needs_box(self.info, scan, box)
 
-    @torch.inference_mode()
     def fit_distance(
         self, scan: Volume, slices: Sequence[int] | None = None, box: Box | None = None
     ) -> FitResult:
-        """Whether the model fits the scan: modality and colour first, then measured.
-
-        Args:
-            scan: the scan.
-            slices: which ones to look at; None picks a few, spread over the box.
-            box: region of interest.
-        """
-        reason = mismatch(self.info, scan)
-        if reason:
-            return FitResult(False, reason)
-        if self.info.fit is None or self._cloud is None:
-            return FitResult(True)
-        axis = slicing_axis(self.info, scan)
-        span = (box or full_box(scan.grid.shape)).range_along(axis)
-        chosen = slices if slices is not None else _spread(span, FIT_SLICES)
-        chosen = [n for n in chosen if axis != scan.plane or scan.loaded[n]]
-        if not chosen:
-            return FitResult(True)
-        values = intensity_range(scan, self.info.preprocessing, box)
-        region = _region(scan, axis, box)
-        rules = self.info.preprocessing
-        pictures = [prepare(scan, n, region, rules, values, axis)[0] for n in chosen]
-        features = self.features(torch.from_numpy(np.stack(pictures)))
-        distance = float(self._cloud.distance(features).median())
-        limit = self.info.fit.threshold
-        if distance <= limit:
-            return FitResult(True, "", distance, limit)
-        reason = f"the picture is unlike the ones it has learnt from ({self.info.kind})"
-        return FitResult(False, reason, distance, limit)
-
-    @torch.inference_mode()
-    def features(self, pictures: Tensor) -> Tensor:
-        """Pooled trunk features of pictures [N, 3, S, S] in [-1, 1]: float32 [N, D]."""
-        encoder = self.network.vision_encoder
-        parts = [encoder.pooled_features(p[None].to(self.device)).float().cpu() for p in pictures]
-        return torch.cat(parts)
+        """Whether the model fits the scan; see `engine.sdseg.fit_check.check_fit`."""
+        return check_fit(self.entry, scan, slices, box)
 
     def segment(
         self,
@@ -180,12 +125,8 @@ class Segmenter:
             if is_cancelled and is_cancelled():
                 raise Cancelled
             part = slices[done : done + self.batch]
-            try:
-                with self._clock("total"), repeatable(self.device):
-                    answers = self._batch(request, part, values, noise, self.batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
+            answers = self._batch_if_it_fits(request, part, values, noise)
+            if answers is None:
                 self.batch = self._make_room(self.batch)
                 continue
             for index, probability in zip(part, answers, strict=True):
@@ -213,6 +154,18 @@ class Segmenter:
         side = self.info.preprocessing.size // 8
         generator = torch.Generator().manual_seed(request.seed)
         return torch.randn((request.samples, 4, side, side), generator=generator)
+
+    def _batch_if_it_fits(
+        self, request: SegmentRequest, part: list[int], values: tuple[float, float], noise: Tensor
+    ) -> list[tuple[NDArray[np.float32], Placement]] | None:
+        """As `_batch`, or None if memory ran out; by then the error's tensors are gone."""
+        try:
+            with self._clock("total"), repeatable(self.device):
+                return self._batch(request, part, values, noise, self.batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
 
     @torch.inference_mode()
     def _batch(
@@ -301,11 +254,3 @@ class _Clock:
 
 def _region(scan: Volume, axis: int, box: Box | None) -> tuple[slice, slice]:
     return (box or full_box(scan.grid.shape)).in_slice(axis)
-
-
-def _spread(span: range, count: int) -> list[int]:
-    """A few indices spread over a range, its ends left out where it is long enough."""
-    if len(span) <= count:
-        return list(span)
-    places = np.linspace(0, len(span) - 1, count + 2)[1:-1]
-    return [span[round(place)] for place in places]

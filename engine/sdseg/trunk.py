@@ -6,7 +6,6 @@ squeeze-excite, ReLU6, stem not scaled. It expects pictures in [-1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -173,11 +172,3 @@ def _without_head(state: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
         for name, tensor in state.items()
         if not name.startswith(heads) and not name.endswith("num_batches_tracked")
     ]
-
-
-def pooled(features: Iterable[Tensor]) -> Tensor:
-    """Mean and standard deviation over space of every channel, [B, sum(2 C)]."""
-    parts: list[Tensor] = []
-    for feature in features:
-        parts += [feature.mean(dim=(2, 3)), feature.std(dim=(2, 3), correction=0)]
-    return torch.cat(parts, dim=1)

@@ -9,7 +9,7 @@ from diffusers.models.autoencoders.vae import Encoder
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from engine.sdseg.trunk import TAPS, EfficientNetLite0, pooled
+from engine.sdseg.trunk import TAPS, EfficientNetLite0
 
 
 class PublishedVisionEncoder(ModelMixin, ConfigMixin):
@@ -43,10 +43,6 @@ class PublishedVisionEncoder(ModelMixin, ConfigMixin):
     def forward(self, picture: Tensor) -> Tensor:
         """[B, 3, H, W] in [-1, 1] to [B, condition_channels, H/8, W/8]."""
         return self.out(self.encoder(picture))
-
-    def pooled_features(self, picture: Tensor) -> Tensor:
-        """What the fit statistic looks at: [B, D]."""
-        return pooled([self.encoder(picture)])
 
 
 class TrunkVisionEncoder(ModelMixin, ConfigMixin):
@@ -111,10 +107,6 @@ class TrunkVisionEncoder(ModelMixin, ConfigMixin):
     def forward(self, picture: Tensor) -> Tensor:
         """[B, 3, H, W] in [-1, 1] to [B, condition_channels, H/8, W/8]."""
         return self.out(self.pyramid(picture))
-
-    def pooled_features(self, picture: Tensor) -> Tensor:
-        """What the fit statistic looks at: mean and spread of every tap, [B, 1024]."""
-        return pooled(self.features(picture))
 
 
 VisionEncoder = PublishedVisionEncoder | TrunkVisionEncoder

@@ -7,25 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from engine.domain.targets import Target
 from engine.evaluation.scoring import Scores, find_pairs, read_names, score_model
 from engine.models.card import render_card
 from engine.models.schema import FitStatistic, Lineage, ModelInfo, TargetEntry
 from engine.models.store import read_entry
-from engine.sdseg.fit import FitCloud, fit_statistic
+from engine.sdseg.fit import FitCloud, fit_statistic, trunk_sha256
 from engine.sdseg.folder import save_model
 from engine.sdseg.segmenter import Segmenter
 from engine.sdseg.vision import TrunkVisionEncoder
-from engine.training.dataset import SliceDataset
+from engine.training.fit_data import has_colour, seen_features
 from engine.training.options import TrainOptions
 from engine.training.trainer import Trainer
 
 Say = Callable[[str], None]
 DRAFT = "draft"
-FIT_SLICES_A_CASE = 5
 
 
 def finish(
@@ -73,25 +69,15 @@ def finish(
 
 
 def _measure_fit(trainer: Trainer, options: TrainOptions) -> tuple[FitCloud, FitStatistic]:
-    train, val = (_features(trainer, data) for data in (trainer.train_data, trainer.val_data))
-    cloud, threshold = fit_statistic(train, val)
-    identity = options.identity
-    colour = options.preprocessing.channels == "rgb"
-    return cloud, FitStatistic(threshold=threshold, modalities=identity.modalities, colour=colour)
-
-
-@torch.inference_mode()
-def _features(trainer: Trainer, data: SliceDataset) -> Tensor:
-    """Pooled features of a few slices of each case, those in the middle of a volume."""
-    encoder = trainer.network.vision_encoder
-    rows: list[Tensor] = []
-    for case in range(len(data.names)):
-        places = torch.nonzero(data.cases == case)[:, 0]
-        count = min(len(places), FIT_SLICES_A_CASE)
-        spread = torch.linspace(0, len(places) - 1, count + 2)[1:-1].round().long()
-        pictures, _ = data.batch(places[spread])
-        rows += [encoder.pooled_features(p[None].to(trainer.device)).float() for p in pictures]
-    return torch.cat(rows).cpu()
+    train, val = trainer.train_data, trainer.val_data
+    cloud, threshold = fit_statistic(seen_features(train), seen_features(val), len(train.names))
+    statistic = FitStatistic(
+        threshold=threshold,
+        modalities=options.identity.modalities,
+        colour=options.preprocessing.channels == "rgb" and has_colour(train),
+        trunk_sha256=trunk_sha256(),
+    )
+    return cloud, statistic
 
 
 def _scores_of(draft: Path, options: TrainOptions, split: Path, say: Say) -> dict[str, Any]:

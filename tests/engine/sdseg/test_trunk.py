@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from engine.errors import UserError
-from engine.sdseg.trunk import TAPS, EfficientNetLite0, load_pretrained, pooled
+from engine.sdseg.trunk import TAPS, EfficientNetLite0, load_pretrained
 from engine.sdseg.vision import TrunkVisionEncoder
 
 
@@ -48,8 +48,3 @@ def test_an_answer_does_not_depend_on_its_neighbours_in_the_batch() -> None:
     with torch.inference_mode():
         together, alone = encoder(pictures)[:1], encoder(pictures[:1])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-
-
-def test_pooled_features_are_mean_and_spread() -> None:
-    feature = torch.tensor([[[[1.0, 3.0]]]])
-    assert pooled([feature]).tolist() == [[2.0, 1.0]]
