@@ -37,7 +37,7 @@ def blobs(random: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[:SIZE, :SIZE] / SIZE
     field = -np.ones((SIZE, SIZE))
     for _ in range(5):
-        cy, cx, radius = random.uniform(0.1, 0.9, 2).tolist() + [random.uniform(0.05, 0.15)]
+        (cy, cx), radius = random.uniform(0.1, 0.9, 2), random.uniform(0.05, 0.15)
         field = np.maximum(field, 1 - 2 * ((y - cy) ** 2 + (x - cx) ** 2) / radius**2)
     return paint(field, random)
 
@@ -139,7 +139,7 @@ def test_a_changed_statistic_is_refused(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(UserError, match="fit.safetensors"):
+    with pytest.raises(UserError, match=r"fit\.safetensors"):
         check_fit(entry, scan_of(drawn(stripes, 1, seed=1)[0]))
 
 
