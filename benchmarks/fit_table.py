@@ -1,6 +1,6 @@
 """How often each model warns about each kind of picture.
 
-    python benchmarks/fit_table.py --data DIR [--models NAME_OR_FOLDER ...] [--json FILE]
+    python -m benchmarks.fit_table --data DIR [--models NAME_OR_FOLDER ...] [--json FILE]
 
 DIR holds one folder a data set with images/ and test.txt. Each cell is the share of a set's test
 cases that the model warns about: first as the program decides (modality, colour, then measured),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 
 import pyqtgraph
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from engine.system.paths import user_data_dir
@@ -18,6 +20,7 @@ from sdseg_gui.window import APPLICATION, MainWindow
 
 log = logging.getLogger("sdseg")
 LOG_BYTES = 1_000_000
+HEARTBEAT_MS = 200
 
 
 def create_window(path: str | Path | None = None) -> MainWindow:
@@ -51,9 +54,11 @@ def run_window(path: Path | None = None, *, demo: bool = False) -> int:
     _start_log()
     window = create_window(path)
     _catch_faults(window)
+    heartbeat = _quit_on_signals()
     if demo:
         window.commands["case.open_sample"].trigger()
     code = application.exec()
+    heartbeat.stop()
     window.shutdown(discard=True)
     return code
 
@@ -70,6 +75,23 @@ def _start_log() -> None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.info("started")
+
+
+def _quit_on_signals() -> QTimer:
+    """Ctrl-C in the terminal and a polite kill end the program in order.
+
+    Python looks at signals only when it runs; the timer gives it the chance while Qt waits.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: QApplication.quit())
+    timer = QTimer()
+    timer.timeout.connect(_nothing)
+    timer.start(HEARTBEAT_MS)
+    return timer
+
+
+def _nothing() -> None:
+    """Lets Python look at signals."""
 
 
 def _catch_faults(window: MainWindow) -> None:

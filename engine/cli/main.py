@@ -55,8 +55,12 @@ def main(argv: Sequence[str]) -> int:
     """
     try:
         args = build_parser().parse_args(argv)
+        return _run(args)
     except SystemExit as stop:  # argparse has said why
         return int(stop.code or 0)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         report, code = args.run(args), 0
     except Failed as failed:
@@ -65,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
         say_error(error)
         return 1
     except (Cancelled, KeyboardInterrupt):
-        print("stopped", file=sys.stderr)
+        say_error(UserError("Stopped before it was done."))
         return 1
     if args.json:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,12 @@ from engine.cli.main import Failed, say_error
 from engine.errors import UserError
 
 if TYPE_CHECKING:
+    from engine.cli.segment_plan import Job
     from engine.cli.segment_run import Outcome
 
 DEMO_FOLDER = Path("sdseg-demo")
+DEMO_PICTURE = "retina.jpg"
+LARGEST_SEED = 2**63
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -23,6 +27,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="masks of a picture, a folder, a NIfTI file or a DICOM folder",
         description="Segments INPUT and writes label values on its own grid, with a manifest.",
     )
+    parser.set_defaults(usage_error=parser.error)
     parser.add_argument("input", nargs="?", type=Path, metavar="INPUT")
     parser.add_argument("--output", type=Path, metavar="OUT",
                         help="a file with a known ending, else a folder")  # fmt: skip
@@ -33,19 +38,23 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME_OR_FOLDER", help="default: the one that fits")
     model.add_argument("--target", default="", metavar="NAME", help="writes 1; default: class ids")
-    model.add_argument("--seed", type=int, default=0)
+    model.add_argument("--seed", type=_seed, default=0, help="of the starting noise")
     model.add_argument("--samples", type=_positive, default=1, help="noises that are averaged")
-    model.add_argument("--steps", type=_positive, default=1, help="more than one is DDIM")
-    model.add_argument("--threshold", type=_share, default=0.5)
-    model.add_argument("--window", type=_window, metavar="LEVEL,WIDTH")
+    model.add_argument("--steps", type=_positive, default=1, help="only 1 is offered")
+    model.add_argument("--threshold", type=_share, default=0.5, metavar="P",
+                       help="foreground is where the probability is greater")  # fmt: skip
+    model.add_argument("--window", type=_window, metavar="LEVEL,WIDTH",
+                       help="instead of the model's own rule")  # fmt: skip
     model.add_argument("--batch", type=_positive, help="default: the model's; 1 on a CPU")
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
     part = parser.add_argument_group("part of the scan")
     part.add_argument("--roi", type=_roi, metavar="X0,Y0,X1,Y1[,Z0,Z1]",
                       help="half-open, along the stored file's axes")  # fmt: skip
-    part.add_argument("--slices", type=_slices, metavar="A:B", help="half-open")
-    part.add_argument("--plane", choices=["axial", "coronal", "sagittal"])
+    part.add_argument("--slices", type=_slices, metavar="A:B",
+                      help="half-open, along the plane the scan was acquired in")  # fmt: skip
+    part.add_argument("--plane", choices=["axial", "coronal", "sagittal"],
+                      help="to slice along; default: the model's, else the scan's")  # fmt: skip
     part.add_argument("--series", default="", help="of a DICOM folder with several")
     return parser
 
@@ -54,59 +63,97 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Segments every input; one that fails does not stop the others.
 
     Raises:
-        UserError: nothing can be started.
-        Failed: some inputs failed.
+        UserError: nothing can be started, or the only input failed.
+        Failed: some of several inputs failed.
+        SystemExit: wrong usage.
     """
-    from engine.cli.segment_run import Run, plan_outputs
-
     started = time.perf_counter()
-    if args.demo == (args.input is not None):
-        raise UserError("Name one INPUT, or --demo.", hint="sdseg segment --help shows all.")
-    if args.demo:
-        args.output = args.output or DEMO_FOLDER
-        args.overlay = True
-    if args.output is None:
-        raise UserError("--output is missing.", hint="Name a file or a folder for the mask.")
+    _check_usage(args)
+    from engine.cli.segment_run import Run
+
+    jobs = _jobs(args)
     work = Run(args)
-    jobs = work.demo_jobs() if args.demo else plan_outputs(args.input, args.output)
-    if args.probability and len(jobs) > 1:
-        raise UserError("--probability works for one input at a time.")
+    load = time.perf_counter() - started
     outcomes: list[Outcome] = []
     failed: list[dict[str, str]] = []
-    for source, output in _with_progress(jobs):
+    for job in _with_progress(jobs):
         try:
-            outcomes.append(work.one(source, output))
+            outcomes.append(work.one(job))
         except UserError as error:
             if len(jobs) == 1:
                 raise
-            say_error(UserError(f"{source.name}: {error.message}", error.hint))
-            failed.append({"input": str(source), "error": error.message})
-    report = work.report(outcomes, time.perf_counter() - started)
-    if args.demo:
-        _tell_demo(outcomes[0], report)
+            failed.append(_note_failure(job, error))
+    report = work.report(outcomes, load, time.perf_counter() - started)
+    _tell(outcomes, report)
     if failed:
         raise Failed({**report, "failed": failed})
     return report
 
 
-def _with_progress(jobs: list[tuple[Path, Path]]) -> Any:
+def _check_usage(args: argparse.Namespace) -> None:
+    if args.demo == (args.input is not None):
+        args.usage_error("name one INPUT, or --demo")
+    if args.demo:
+        args.overlay = True
+        args.output = args.output or DEMO_FOLDER
+    if args.output is None:
+        args.usage_error("--output is missing: a file or a folder for the mask")
+
+
+def _jobs(args: argparse.Namespace) -> list[Job]:
+    from engine.cli.segment_plan import plan
+    from engine.system.resources import resource_path
+
+    source = resource_path("cases", DEMO_PICTURE) if args.demo else args.input
+    return plan(source, args.output, args.probability)
+
+
+def _with_progress(jobs: list[Job]) -> Iterable[Job]:
     from tqdm import tqdm
 
     return tqdm(jobs, unit="case", disable=None if len(jobs) > 1 else True)
 
 
-def _tell_demo(outcome: Outcome, report: dict[str, Any]) -> None:
-    print(f"case:     {outcome.case_name}")
-    print(f"model:    {outcome.model_title}")
-    for path in outcome.outputs:
-        print(f"wrote:    {path}")
-    print(f"area:     {outcome.area}")
+def _note_failure(job: Job, error: UserError) -> dict[str, str]:
+    """One `error:` line that names the input, and the same for `--json`."""
+    named = job.source.name in error.message
+    message = error.message if named else f"{job.source.name}: {error.message}"
+    say_error(UserError(message, error.hint))
+    return {"input": str(job.source), "error": message}
+
+
+def _tell(outcomes: list[Outcome], report: dict[str, Any]) -> None:
+    """What was found where, a few lines a case."""
+    for outcome in outcomes:
+        print(f"{outcome.title}: {found_text(outcome.found)} ({outcome.segmenter.info.title})")
+        for path in outcome.files:
+            print(f"  {path}")
     seconds = report["seconds"]
     print(
-        f"time:     {seconds['total']:.1f} s in all, of which {seconds['load']:.1f} s to load the "
-        f"model and {seconds['per_slice']:.2f} s a slice"
+        f"{report['slices']} slices in {seconds['total']:.1f} s: {seconds['load']:.1f} s to start, "
+        f"{seconds['per_slice']:.2f} s a slice on {report['device']}, {report['precision']}"
+        if outcomes
+        else "Nothing was segmented."
     )
     print("Research use only. Not a medical device.")
+
+
+def found_text(found: dict[str, dict[str, float]]) -> str:
+    """Area or volume of each label, for people."""
+    parts: list[str] = []
+    for name, size in found.items():
+        if "ml" in size:
+            parts.append(f"{name} {size['ml']:.2f} mL, {size['voxels']} voxels")
+        else:
+            parts.append(f"{name} {size['voxels']} pixels, {size['share']:.2%} of the picture")
+    return "; ".join(parts)
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < LARGEST_SEED:
+        raise argparse.ArgumentTypeError("must lie between 0 and 2**63 - 1")
+    return value
 
 
 def _positive(text: str) -> int:
@@ -133,7 +180,7 @@ def _window(text: str) -> tuple[float, float]:
 def _roi(text: str) -> tuple[int, ...]:
     numbers = tuple(int(x) for x in text.split(","))
     if len(numbers) not in (4, 6):
-        raise argparse.ArgumentTypeError("needs four or six numbers")
+        raise argparse.ArgumentTypeError("needs four or six whole numbers")
     return numbers
 
 

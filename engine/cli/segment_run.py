@@ -3,74 +3,56 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.cli.main import say_warning
-from engine.domain.box import Box
+from engine.cli.segment_plan import Job, final
+from engine.domain.box import Box, slice_box
 from engine.domain.case import Case
 from engine.domain.label_map import Origin
-from engine.domain.labels import LabelList
+from engine.domain.labels import PALETTE, Label, LabelList
 from engine.domain.manifest import ModelUse
-from engine.domain.requests import Proposal, SegmentRequest
+from engine.domain.requests import SegmentRequest
 from engine.domain.volume import PLANE_AXIS, Volume
 from engine.errors import UserError
-from engine.io import list_cases, open_case, save_mask, save_probability
-from engine.io.kinds import Kind, kind_of, stem_of, suffix_of
+from engine.io import open_case, save_mask, save_probability
 from engine.io.orientation import array_box
 from engine.io.samples import sample_picture
 from engine.models.store import ModelEntry, find_model, list_models
 from engine.models.suitability import needs_box, slicing_axis
 from engine.sdseg.choose import choose_model
+from engine.sdseg.fit_check import FitResult, check_fit
 from engine.sdseg.segmenter import Segmenter
-
-KNOWN_ENDINGS = (".png", ".nii", ".nii.gz")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done with one input."""
+    """What was done with one input.
 
-    case_name: str
-    model_title: str
-    outputs: list[Path]
-    area: str
-    slices: int
-    segmenter: Segmenter
-
-
-def plan_outputs(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Input and output path of each case.
-
-    Raises:
-        UserError: two inputs would be written to the same file.
+    Attributes:
+        source: the input.
+        title: of the case.
+        mask: the mask's file.
+        files: everything that was written.
+        segmenter: the model that answered.
+        fit: how well it suits the case.
+        slices: how many were segmented.
+        found: label name -> {"voxels", and "share" of a picture or "ml" of a volume}.
     """
-    inputs = list_cases(source)
-    if suffix_of(output) in KNOWN_ENDINGS:
-        if len(inputs) > 1:
-            raise UserError(
-                f"{source.name} holds {len(inputs)} cases and {output.name} is one file.",
-                hint="Name a folder as --output.",
-            )
-        return [(inputs[0], output)]
-    planned: dict[Path, Path] = {}
-    for path in inputs:
-        target = output / (stem_of(path) + _ending(path))
-        if target in planned:
-            other = planned[target].name
-            raise UserError(
-                f"{path.name} and {other} would both become {target.name}.",
-                hint="Rename one of them, or segment them one at a time.",
-            )
-        planned[target] = path
-    return [(path, target) for target, path in planned.items()]
 
-
-def _ending(path: Path) -> str:
-    return ".png" if kind_of(path) is Kind.PICTURE else ".nii.gz"
+    source: Path
+    title: str
+    mask: Path
+    files: list[Path]
+    segmenter: Segmenter
+    fit: FitResult
+    slices: int
+    found: dict[str, dict[str, float]]
 
 
 class Run:
@@ -79,37 +61,37 @@ class Run:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.named = find_model(args.model) if args.model else None
+        if args.steps > 1:
+            _refuse_steps(self.named)
         self._loaded: dict[str, Segmenter] = {}
-        self._demo: Case | None = None
 
-    def demo_jobs(self) -> list[tuple[Path, Path]]:
-        """The built-in case, into the chosen folder or file."""
-        self._demo = sample_picture()
-        output: Path = self.args.output
-        if suffix_of(output) not in KNOWN_ENDINGS:
-            output = output / (stem_of(self._demo.source) + ".png")
-        return [(self._demo.source, output)]
-
-    def one(self, source: Path, output: Path) -> Outcome:
+    def one(self, job: Job) -> Outcome:
         """Segments one case and writes its mask.
 
         Raises:
             UserError: it can't be read, segmented or written.
         """
-        case = self._demo or open_case(source, series=self.args.series)
+        args = self.args
+        case = sample_picture() if args.demo else open_case(job.source, series=args.series)
         for warning in case.warnings:
-            say_warning(f"{source.name}: {warning}")
-        if self.args.roi:
-            case.box = _box(self.args.roi, case.scan)
-        segmenter = self._segmenter(case)
-        proposals, request = self._segment(case, segmenter)
-        written = save_mask(
-            case, output, overlay=self.args.overlay, model=self._use(segmenter, request)
-        )
-        if self.args.probability:
-            written.append(_write_probability(case, proposals, self.args.probability))
-        area = _area(case)
-        return Outcome(case.name, segmenter.info.title, written, area, len(proposals), segmenter)
+            say_warning(f"{case.name}: {warning}")
+        mask = final(job.mask, case.name, case.scan)
+        extra = final(job.probability, case.name, case.scan) if job.probability else None
+        if args.roi:
+            case.box = stored_box(args.roi, case.scan)
+        segmenter, fit = self._model_for(case)
+        request = self._request(case, segmenter)
+        count, values, probability = _segment(case, segmenter, request, extra is not None)
+        if args.slices:
+            values = _only(values, case.scan, args.slices)
+        case.labels = _labels(segmenter, args.target)
+        _write(case, values)
+        use = _model_use(segmenter, request)
+        files = save_mask(case, mask, overlay=args.overlay, model=use)
+        if extra is not None and probability is not None:
+            files.append(save_probability(probability, case.scan, extra))
+        found = _found(case)
+        return Outcome(job.source, case.name, mask, files, segmenter, fit, count, found)
 
     def _load(self, entry: ModelEntry) -> Segmenter:
         if entry.sha256 not in self._loaded:
@@ -117,45 +99,55 @@ class Run:
             self._loaded[entry.sha256] = loaded
         return self._loaded[entry.sha256]
 
-    def _segmenter(self, case: Case) -> Segmenter:
-        """The named model, with a warning where it does not fit; else the one that fits."""
-        if self.named is not None:
-            segmenter = self._load(self.named)
-            if self.args.steps > 1:
-                _refuse_steps(segmenter)
-            fit = segmenter.fit_distance(case.scan, box=case.box)
-            if not fit.fits:
-                say_warning(f"{segmenter.info.title} may not fit {case.name}: {fit.reason}.")
-        else:
-            entries, broken = list_models()
-            for error in broken:
-                say_warning(error.message)
-            chosen, _ = choose_model(case.scan, case.box, entries, self._load)
-            if chosen is None:
-                names = ", ".join(entry.name for entry in entries) or "none"
-                raise UserError(
-                    f"No installed model fits {case.name}.",
-                    hint=f"Name one with --model ({names}), or draw the mask by hand.",
-                )
-            segmenter = chosen
-            if self.args.steps > 1:
-                _refuse_steps(segmenter)
+    def _model_for(self, case: Case) -> tuple[Segmenter, FitResult]:
+        """The named model, with a warning where it does not fit; else the one that fits.
+
+        Raises:
+            UserError: none fits, or the one that does wants a box first.
+        """
+        if self.named is None:
+            return self._fitting_model(case)
+        segmenter = self._load(self.named)
+        fit = check_fit(self.named, case.scan, box=case.box)
+        if not fit.fits:
+            say_warning(f"{segmenter.info.title} may not fit {case.name}: {fit.reason}.")
         if needs_box(segmenter.info, case.scan, case.box):
-            field = segmenter.info.preprocessing.field_mm
-            say_warning(
-                f"{case.name} is much larger than the {field:.0f} mm that {segmenter.info.title} "
-                "was trained on; name a box with --roi."
+            say_warning(f"{_too_large(case, segmenter)} Name a box with --roi.")
+        return segmenter, fit
+
+    def _fitting_model(self, case: Case) -> tuple[Segmenter, FitResult]:
+        entries, broken = list_models()
+        for error in broken:
+            say_warning(error.message)
+        segmenter, results = choose_model(case.scan, case.box, entries, self._load)
+        if segmenter is None:
+            boxed = [e for e in entries if needs_box(e.info, case.scan, case.box)]
+            names = ", ".join(entry.name for entry in entries) or "none is installed"
+            box = " A box (--roi) may be missing." if boxed and not case.scan.is_picture else ""
+            raise UserError(
+                f"No installed model fits {case.name}.",
+                hint=f"Name one with --model ({names}), or draw the mask by hand.{box}",
             )
-        return segmenter
+        if needs_box(segmenter.info, case.scan, case.box):
+            raise UserError(_too_large(case, segmenter), hint="Name a box with --roi.")
+        return segmenter, results[segmenter.entry.name]
 
-    def _segment(self, case: Case, segmenter: Segmenter) -> tuple[list[Proposal], SegmentRequest]:
-        from tqdm import tqdm
-
+    def _request(self, case: Case, segmenter: Segmenter) -> SegmentRequest:
+        """Raises UserError for a target the model does not have, or slices outside the scan."""
         args, scan = self.args, case.scan
+        segmenter.target(args.target)
         axis = PLANE_AXIS[args.plane] if args.plane else slicing_axis(segmenter.info, scan)
-        request = SegmentRequest(
+        if args.slices and args.slices.stop > scan.slice_count:
+            raise UserError(
+                f"{case.name} has slices 0 to {scan.slice_count - 1}, "
+                f"not {args.slices.start} to {args.slices.stop - 1}.",
+                hint="--slices is half-open: 0:10 are the first ten.",
+            )
+        # A slice is counted along the scan's own plane; cut the other way, all are needed.
+        own = args.slices if args.slices and axis == scan.plane else None
+        return SegmentRequest(
             scan=scan,
-            slices=args.slices or range(scan.grid.shape[axis]),
+            slices=own or range(scan.grid.shape[axis]),
             target=args.target,
             box=case.box,
             plane=axis,
@@ -165,118 +157,172 @@ class Run:
             window=args.window,
             batch=args.batch,
         )
-        names = {1: args.target} if args.target else segmenter.info.classes
-        for name in names.values():
-            case.labels = LabelList(case.labels.labels).added(name)
-        proposals: list[Proposal] = []
-        with tqdm(total=len(request.slices), unit="slice", disable=None, leave=False) as bar:
-            for proposal in segmenter.segment(request):
-                _write(case, proposal)
-                keep = proposal if args.probability else replace(proposal, probability=_NOTHING)
-                proposals.append(keep)
-                bar.update()
-        for note in segmenter.notes:
-            say_warning(note)
-        return proposals, request
 
-    def _use(self, segmenter: Segmenter, request: SegmentRequest) -> ModelUse:
-        return ModelUse(
-            name=segmenter.info.name,
-            sha256=segmenter.entry.sha256,
-            target=request.target or segmenter.info.targets[0].name,
-            seed=request.seed,
-            threshold=request.threshold,
-            samples=request.samples,
-            device=segmenter.device.type,
-            precision=segmenter.precision,
-            batch=segmenter.batch,
-        )
+    def report(self, outcomes: list[Outcome], load: float, total: float) -> dict[str, Any]:
+        """What `--json` writes.
 
-    def report(self, outcomes: list[Outcome], total: float) -> dict[str, Any]:
-        """What `--json` writes."""
+        Args:
+            outcomes: of the inputs that were segmented.
+            load: seconds until the program's own parts were there.
+            total: seconds in all.
+        """
         used = {o.segmenter.entry.sha256: o.segmenter for o in outcomes}
-        stages = ("load", "encode", "unet", "decode")
-        seconds = {s: sum(m.timings[s] for m in used.values()) for s in stages}
+        seconds = {
+            stage: sum(m.timings[stage] for m in used.values())
+            for stage in ("load", "encode", "unet", "decode", "total")
+        }
         slices = sum(o.slices for o in outcomes)
-        work = seconds["encode"] + seconds["unet"] + seconds["decode"]
         models = [{"name": m.info.name, "sha256": m.entry.sha256} for m in used.values()]
         first = next(iter(used.values()), None)
         return {
-            "outputs": [str(path) for o in outcomes for path in o.outputs],
+            "outputs": [str(o.mask) for o in outcomes],
             "model": models[0] if models else None,
             "models": models,
             "device": first.device.type if first else None,
             "precision": first.precision if first else None,
+            "batch": first.batch if first else None,
             "seed": self.args.seed,
             "slices": slices,
-            "area": [o.area for o in outcomes],
-            "seconds": {**seconds, "total": total, "per_slice": work / max(slices, 1)},
+            "cases": [_case_json(o) for o in outcomes],
+            "seconds": {
+                **seconds,
+                "load": load + seconds["load"],
+                "total": total,
+                "per_slice": seconds["total"] / max(slices, 1),
+            },
         }
 
 
-_NOTHING = np.zeros((0, 0), dtype=np.float32)
-
-
-def _refuse_steps(segmenter: Segmenter) -> None:
+def _refuse_steps(entry: ModelEntry | None) -> None:
+    """Raises UserError, saying which of two reasons holds."""
+    if entry is not None and entry.info.trained_timesteps == "last":
+        raise UserError(
+            f"{entry.info.title} was trained for a single step.",
+            hint="Leave --steps out.",
+        )
     raise UserError(
-        f"More than one step is not available for {segmenter.info.title}.",
-        hint="Leave --steps out: SDSeg answers in a single step.",
+        "SDSeg answers in one step; more than one is not offered.", hint="Leave --steps out."
     )
 
 
-def _box(numbers: tuple[int, ...], scan: Volume) -> Box:
+def _too_large(case: Case, segmenter: Segmenter) -> str:
+    field = segmenter.info.preprocessing.field_mm or 0.0
+    return (
+        f"{case.name} is much larger than the {field:.0f} mm that {segmenter.info.title} "
+        "was trained on."
+    )
+
+
+def stored_box(numbers: tuple[int, ...], scan: Volume) -> Box:
     """The --roi numbers, along the stored file's axes, as a box of the array.
 
     Raises:
-        UserError: nothing lies inside.
+        UserError: they leave the scan, or hold nothing.
     """
-    ranges = [range(numbers[0], numbers[2]), range(numbers[1], numbers[3])]
-    depth = scan.grid.shape[0] if scan.is_picture else _stored_length(scan)
-    ranges.append(range(numbers[4], numbers[5]) if len(numbers) == 6 else range(depth))
-    box = array_box(scan.stored, (ranges[0], ranges[1], ranges[2]), scan.grid.shape)
-    if box.clipped(scan.grid.shape).is_empty:
-        raise UserError("No voxel of the scan lies inside --roi.", hint="Check its numbers.")
-    return box.clipped(scan.grid.shape)
+    lengths = [scan.grid.shape[scan.stored.axes.index(axis)] for axis in range(3)]
+    starts, stops = (numbers[:2], numbers[2:4])
+    ranges = [range(a, b) for a, b in zip(starts, stops, strict=True)]
+    ranges.append(range(numbers[4], numbers[5]) if len(numbers) == 6 else range(lengths[2]))
+    for inside, length in zip(ranges, lengths, strict=True):
+        if not 0 <= inside.start < inside.stop <= length:
+            size = " x ".join(str(n) for n in (lengths[:2] if scan.is_picture else lengths))
+            raise UserError(
+                f"--roi leaves the scan, which has {size} voxels, or is empty.",
+                hint="The numbers are X0,Y0,X1,Y1[,Z0,Z1], half-open, along the file's axes.",
+            )
+    return array_box(scan.stored, (ranges[0], ranges[1], ranges[2]), scan.grid.shape)
 
 
-def _stored_length(scan: Volume) -> int:
-    """Length of the stored file's third axis."""
-    return scan.grid.shape[scan.stored.axes.index(2)]
+def _segment(
+    case: Case, segmenter: Segmenter, request: SegmentRequest, keep_probability: bool
+) -> tuple[int, NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Number of slices, label values ``[k, j, i]``, and the probability if it is wanted."""
+    from tqdm import tqdm
+
+    scan, axis = case.scan, request.axis
+    values = np.zeros(scan.grid.shape, dtype=np.uint8)
+    probability = np.zeros(scan.grid.shape, dtype=np.float32) if keep_probability else None
+    count = 0
+    noted = len(segmenter.notes)
+    with tqdm(unit="slice", disable=None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        for proposal in segmenter.segment(request, progress):
+            place = (slice(None),) * axis + (proposal.index,)
+            values[place][proposal.region] = proposal.labels
+            if probability is not None:
+                probability[place][proposal.region] = proposal.probability
+            count += 1
+    for note in segmenter.notes[noted:]:
+        say_warning(f"{case.name}: {note}")
+    return count, values, probability
 
 
-def _write(case: Case, proposal: Proposal) -> None:
-    """One proposal into the label map."""
-    rows, columns = proposal.region
-    start = [0, 0, 0]
-    stop = list(case.scan.grid.shape)
-    axes = [a for a in range(3) if a != proposal.plane]
-    for axis, part in zip(axes, (rows, columns), strict=True):
-        start[axis], stop[axis] = part.start, part.stop
-    start[proposal.plane], stop[proposal.plane] = proposal.index, proposal.index + 1
-    box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-    labels = np.expand_dims(proposal.labels, proposal.plane)
-    edit = case.label_map.make_edit(box, labels > 0, labels, Origin.MODEL)
-    if edit is not None:
-        case.label_map.apply(edit)
+def _only(values: NDArray[np.uint8], scan: Volume, slices: range) -> NDArray[np.uint8]:
+    """Nothing but some slices along the scan's own plane."""
+    inside = (slice(None),) * scan.plane + (slice(slices.start, slices.stop),)
+    kept = np.zeros_like(values)
+    kept[inside] = values[inside]
+    return kept
 
 
-def _write_probability(case: Case, proposals: list[Proposal], path: Path) -> Path:
-    whole = np.zeros(case.scan.grid.shape, dtype=np.float32)
-    for proposal in proposals:
-        slot = whole[(slice(None),) * proposal.plane + (proposal.index,)]
-        slot[proposal.region] = proposal.probability
-    return save_probability(whole, case.scan, path)
+def _labels(segmenter: Segmenter, target: str) -> LabelList:
+    names = {1: target} if target else segmenter.info.classes
+    return LabelList(
+        tuple(Label(n, name, PALETTE[(n - 1) % len(PALETTE)]) for n, name in names.items())
+    )
 
 
-def _area(case: Case) -> str:
-    """How much was found, in words."""
-    parts: list[str] = []
+def _write(case: Case, values: NDArray[np.uint8]) -> None:
+    """The model's answer into the label map, slice by slice along the scan's own plane."""
+    label_map = case.label_map
+    for index in range(case.scan.slice_count):
+        box = slice_box(label_map.shape, label_map.plane, index)
+        part = values[box.slices]
+        edit = label_map.make_edit(box, part > 0, part, Origin.MODEL)
+        if edit is not None:
+            label_map.apply(edit)
+
+
+def _model_use(segmenter: Segmenter, request: SegmentRequest) -> ModelUse:
+    return ModelUse(
+        name=segmenter.info.name,
+        sha256=segmenter.entry.sha256,
+        target=request.target,
+        seed=request.seed,
+        threshold=request.threshold,
+        samples=request.samples,
+        device=segmenter.device.type,
+        precision=segmenter.precision,
+        batch=segmenter.batch,
+    )
+
+
+def _found(case: Case) -> dict[str, dict[str, float]]:
+    scan, values = case.scan, case.label_map.array
+    counts = np.bincount(values.reshape(-1), minlength=256)
+    found: dict[str, dict[str, float]] = {}
     for label in case.labels:
-        count = int((case.label_map.array == label.id).sum())
-        if case.scan.is_picture:
-            share = count / case.label_map.array.size
-            parts.append(f"{label.name} {count} pixels ({share:.1%} of the picture)")
+        voxels = int(counts[label.id])
+        if scan.is_picture:
+            size = {"share": voxels / values.size}
         else:
-            volume = count * case.scan.grid.voxel_volume_ml
-            parts.append(f"{label.name} {volume:.2f} mL ({count} voxels)")
-    return ", ".join(parts)
+            size = {"ml": voxels * scan.grid.voxel_volume_ml}
+        found[label.name] = {"voxels": voxels, **size}
+    return found
+
+
+def _case_json(outcome: Outcome) -> dict[str, Any]:
+    fit = outcome.fit
+    return {
+        "input": str(outcome.source),
+        "output": str(outcome.mask),
+        "files": [str(path) for path in outcome.files],
+        "model": outcome.segmenter.info.name,
+        "slices": outcome.slices,
+        "found": outcome.found,
+        "fit": {"fits": fit.fits, "distance": fit.distance, "threshold": fit.threshold},
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog
@@ -24,6 +25,7 @@ FILTER = (
     "Pictures and volumes (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.nii *.nii.gz *.dcm);;All (*)"
 )
 OPENING = "Opening the case"
+log = logging.getLogger("sdseg")
 
 
 @handles("case.open")
@@ -151,6 +153,7 @@ def _show(context: Context, item: CaseItem, case: Case) -> None:
     context.view.reset_for(case)
     context.session.show_case(context.session.items.index(item), case)
     context.notifier.say(f"{case.name} opened")
+    log.info("a case was opened")
     for warning in case.warnings:
         context.notifier.show(f"{case.name}: {warning}", "warning", key="case")
     choose_for_case(context)

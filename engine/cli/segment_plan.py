@@ -1,0 +1,103 @@
+"""Which file each input becomes, decided before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.domain.volume import Volume
+from engine.errors import UserError
+from engine.io import list_cases
+from engine.io.kinds import Kind, kind_of, stem_of, suffix_of
+
+MASK_ENDINGS = (".png", ".nii", ".nii.gz")
+# Endings of files that a mask is not written to; anything else is the name of a folder.
+OTHER_ENDINGS = (
+    ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".dcm", ".nrrd", ".mha", ".mhd", ".hdr",
+    ".img", ".img.gz", ".hdr.gz", ".npy", ".json", ".csv",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its mask goes.
+
+    Attributes:
+        source: the picture, NIfTI file, or DICOM file or folder.
+        mask: the file to write, or a folder that the mask is put into under the case's own name
+            (a DICOM folder is often named after the patient, so its name is not passed on).
+        probability: likewise for the probabilities, or None.
+    """
+
+    source: Path
+    mask: Path
+    probability: Path | None = None
+
+
+def plan(source: Path, output: Path, probability: Path | None) -> list[Job]:
+    """One job a case.
+
+    Raises:
+        UserError: two inputs would be written to the same file, or a name can't hold a mask.
+    """
+    inputs = list_cases(source)
+    targets = [output] if probability is None else [output, probability]
+    for target in targets:
+        _refuse_ending(target)
+        if suffix_of(target) in MASK_ENDINGS and len(inputs) > 1:
+            raise UserError(
+                f"{source.name} holds {len(inputs)} cases and {target.name} is one file.",
+                hint="Name a folder instead.",
+            )
+    _refuse_equal_stems(inputs)
+    return [
+        Job(path, _target(path, output), _target(path, probability) if probability else None)
+        for path in inputs
+    ]
+
+
+def _refuse_ending(target: Path) -> None:
+    if suffix_of(target) in OTHER_ENDINGS and not target.is_dir():
+        raise UserError(
+            f"A mask can't be written as {suffix_of(target)}.",
+            hint="Name a .png file for a picture, a .nii.gz file, or a folder.",
+        )
+
+
+def _refuse_equal_stems(inputs: list[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in inputs:
+        # Some disks do not tell A.png from a.png.
+        other = seen.setdefault(stem_of(path).casefold(), path)
+        if other != path:
+            raise UserError(
+                f"{other.name} and {path.name} would be written under the same name.",
+                hint="Rename one of them, or segment them one at a time.",
+            )
+
+
+def _target(source: Path, output: Path) -> Path:
+    if suffix_of(output) in MASK_ENDINGS or kind_of(source) in (Kind.FOLDER, Kind.DICOM):
+        return output
+    return output / file_name(stem_of(source), is_picture=kind_of(source) is Kind.PICTURE)
+
+
+def file_name(stem: str, is_picture: bool) -> str:
+    """The name of a mask inside a folder."""
+    return f"{stem}.png" if is_picture else f"{stem}.nii.gz"
+
+
+def final(target: Path, case_name: str, scan: Volume) -> Path:
+    """The file itself, now that the case is open.
+
+    Raises:
+        UserError: a volume can't be written as one PNG.
+    """
+    if suffix_of(target) not in MASK_ENDINGS:
+        return target / file_name(case_name.replace(" ", "_"), scan.is_picture)
+    if suffix_of(target) == ".png" and scan.slice_count > 1:
+        raise UserError(
+            f"{target.name} can hold one slice, and {case_name} has {scan.slice_count}.",
+            hint="Name a file that ends in .nii.gz, or a folder.",
+        )
+    return target
