@@ -1,4 +1,4 @@
-"""One quiet bar above the picture instead of boxes that open by themselves."""
+"""Quiet bars above the picture instead of boxes that open by themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+ROWS = 3  # shown at a time
 
 
 @dataclass(frozen=True)
@@ -60,35 +70,40 @@ class Notifier(QObject):
         self.status.emit(text)
 
 
-class NoticeBar(QFrame):
-    """Shows the newest notice; older ones come back when it is closed."""
+class NoticeBar(QWidget):
+    """The notices, newest first; what does not fit comes back when one is closed."""
 
     closed = Signal(object)  # Notice
 
     def __init__(self, notifier: Notifier, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setObjectName("NoticeBar")
         self._notices: list[Notice] = []
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(14, 6, 8, 6)
-        self._row.setSpacing(8)
-        self._text = QLabel(self)
-        self._text.setWordWrap(True)
-        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self._row.addWidget(self._text)
-        self._buttons: list[QPushButton] = []
+        self._rows: list[_Row] = []
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
         notifier.shown.connect(self._add)
         notifier.cleared.connect(self._remove_key)
         self.hide()
 
     @property
     def current(self) -> Notice | None:
-        """The notice that is shown."""
+        """The newest notice."""
         return self._notices[-1] if self._notices else None
 
+    @property
+    def texts(self) -> list[str]:
+        """What is shown, newest first."""
+        return [notice.text for notice in reversed(self._notices[-ROWS:])]
+
     def choose(self, text: str) -> None:
-        """Presses a button by its text."""
-        next(button for button in self._buttons if button.text() == text).click()
+        """Presses a button of the newest notice that has it.
+
+        Raises:
+            StopIteration: none has.
+        """
+        buttons = (button for row in self._rows for button in row.buttons)
+        next(button for button in buttons if button.text() == text).click()
 
     def _add(self, notice: Notice) -> None:
         self._notices = [n for n in self._notices if not n.key or n.key != notice.key]
@@ -105,34 +120,47 @@ class NoticeBar(QFrame):
         self.closed.emit(notice)
 
     def _render(self) -> None:
-        for button in self._buttons:
-            self._row.removeWidget(button)
-            button.hide()
-            button.deleteLater()
-        self._buttons = []
-        notice = self.current
-        self.setVisible(notice is not None)
-        if notice is None:
-            return
-        self._text.setText(notice.text)
-        self.setProperty("kind", notice.kind)
-        self.style().unpolish(self)
-        self.style().polish(self)
-        for choice in notice.choices:
-            self._add_button(notice, choice)
-        self._add_button(notice, Choice("Close", _nothing))
+        for row in self._rows:
+            self._column.removeWidget(row)
+            row.hide()
+            row.deleteLater()
+        self._rows = [_Row(n, self._close, self) for n in reversed(self._notices[-ROWS:])]
+        for row in self._rows:
+            self._column.addWidget(row)
+        self.setVisible(bool(self._rows))
 
-    def _add_button(self, notice: Notice, choice: Choice) -> None:
+
+class _Row(QFrame):
+    """One notice with its buttons."""
+
+    def __init__(self, notice: Notice, close: Callable[[Notice], None], parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("Notice")
+        self.setProperty("kind", notice.kind)
+        self._notice, self._close = notice, close
+        self._line = QHBoxLayout(self)
+        self._line.setContentsMargins(14, 6, 8, 6)
+        self._line.setSpacing(8)
+        text = QLabel(notice.text, self)
+        text.setWordWrap(True)
+        text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self._line.addWidget(text)
+        self.buttons = [self._button(choice) for choice in (*notice.choices, CLOSE)]
+
+    def _button(self, choice: Choice) -> QPushButton:
         button = QPushButton(choice.text, self)
 
         def pressed() -> None:
-            self._close(notice)
+            self._close(self._notice)
             choice.act()
 
         button.clicked.connect(pressed)
-        self._row.addWidget(button)
-        self._buttons.append(button)
+        self._line.addWidget(button)
+        return button
 
 
 def _nothing() -> None:
     """The act of Close."""
+
+
+CLOSE = Choice("Close", _nothing)

@@ -201,7 +201,8 @@ class MainWindow(QMainWindow):
     def _refresh_title(self) -> None:
         case, project = self.document.case, self.session.project_path
         names = [case.name if case else "", project.name if project else "", APPLICATION]
-        self.setWindowTitle(" - ".join(name for name in names if name) + "[*]")
+        read_only = " (read-only)" if self.session.read_only else ""
+        self.setWindowTitle(" - ".join(name for name in names if name) + read_only + "[*]")
         self.setWindowModified(self.session.is_dirty)
 
     def _refresh_segment_panel(self) -> None:
@@ -248,7 +249,7 @@ class MainWindow(QMainWindow):
         return super().eventFilter(watched, event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Esc drops an unfinished shape first; the command takes it where a job runs."""
+        """Esc drops an unfinished shape; while a job runs, its command takes the key."""
         if event.key() == Qt.Key.Key_Escape and self.canvas.cancel_shape():
             event.accept()
             return

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QObject
 
-from engine.domain.box import Box, slice_box
+from engine.domain.box import Box, full_box, slice_box
 from engine.domain.case import Case
 from engine.domain.label_map import Edit, Origin
 from engine.domain.requests import Proposal, SegmentRequest
 from engine.models.store import ModelEntry
-from engine.models.suitability import needs_box
+from engine.models.suitability import needs_box, slicing_axis
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.models import does_not_fit, tell_no_model
 from sdseg_gui.actions.registry import handles
@@ -34,30 +34,27 @@ def is_segmenting(context: Context) -> bool:
 @handles("segment.slice", can_segment)
 def segment_slice(context: Context, model: str = "", over_hand: bool = False) -> None:
     """Proposes a mask for the shown slice."""
-    index = context.view.slice_index
-    _ask_then_segment(context, range(index, index + 1), model, over_hand, "Segment slice")
+    _ask_then_segment(context, context.view.slice_index, model, over_hand, "Segment slice")
 
 
 @handles("segment.volume", can_segment)
 def segment_volume(context: Context, model: str = "", over_hand: bool = False) -> None:
     """Proposes a mask for every slice, or for those inside the box."""
-    case = context.document.case
-    assert case is not None
-    whole = range(case.scan.slice_count)
-    slices = case.box.range_along(case.scan.plane) if case.box else whole
-    _ask_then_segment(context, slices, model, over_hand, "Segment volume")
+    _ask_then_segment(context, None, model, over_hand, "Segment volume")
 
 
 @handles("segment.cancel", is_segmenting)
 def cancel(context: Context) -> None:
-    """Stops the segmentation; what it has found stays, as one step that can be undone."""
+    """Drops an unfinished shape, else stops; what was found stays as one step to undo."""
+    if context.canvas.cancel_shape():
+        return
     if context.segmentation is not None:
         context.segmentation.cancel()
         context.notifier.say("Stopping ...")
 
 
 def _ask_then_segment(
-    context: Context, slices: range, model: str, over_hand: bool, name: str
+    context: Context, index: int | None, model: str, over_hand: bool, name: str
 ) -> None:
     """A model that was named is used at once; else one that does not fit is asked about."""
     case, entry = context.document.case, context.model(model)
@@ -72,7 +69,7 @@ def _ask_then_segment(
 
     def go() -> None:
         if can_segment(context) and context.document.case is case:
-            _Segmentation(context, case, chosen, slices, over_hand, name).start()
+            _Segmentation(context, case, chosen, index, over_hand, name).start()
 
     if model:
         go()
@@ -88,7 +85,7 @@ def _ask_then_segment(
         )
         context.view.set_tool("box")
     elif context.choice is None:
-        _measure_then_go(context, case, chosen, slices, over_hand, name)
+        _measure_then_go(context, case, chosen, index, over_hand, name)
         return
     else:
         go()
@@ -97,10 +94,10 @@ def _ask_then_segment(
 
 
 def _measure_then_go(
-    context: Context, case: Case, entry: ModelEntry, slices: range, over_hand: bool, name: str
+    context: Context, case: Case, entry: ModelEntry, index: int | None, over_hand: bool, name: str
 ) -> None:
     """The choice is still being measured in the same worker: segment as soon as it is known."""
-    _Segmentation(context, case, entry, slices, over_hand, name, check=True).start()
+    _Segmentation(context, case, entry, index, over_hand, name, check=True).start()
 
 
 class _Segmentation(QObject):
@@ -111,7 +108,7 @@ class _Segmentation(QObject):
         context: Context,
         case: Case,
         entry: ModelEntry,
-        slices: range,
+        index: int | None,
         over_hand: bool,
         name: str,
         *,
@@ -119,7 +116,7 @@ class _Segmentation(QObject):
     ) -> None:
         super().__init__(context.document)
         self.context, self.case, self.entry = context, case, entry
-        self.slices, self.over_hand, self.name, self.check = slices, over_hand, name, check
+        self.index, self.over_hand, self.name, self.check = index, over_hand, name, check
         self.kept_by_hand = 0
         self.ended = False
         self.waiting: list[Proposal] = []
@@ -127,13 +124,7 @@ class _Segmentation(QObject):
     def start(self) -> None:
         """Submits the job."""
         context = self.context
-        self.request = SegmentRequest(
-            scan=self.case.scan,
-            slices=self.slices,
-            target=self.entry.info.targets[0].name,
-            box=self.case.box,
-            plane=self.case.scan.plane,
-        )
+        self.request = self._request()
         job = context.engine.submit(f"{self.name} ({self.entry.info.title})", self._work)
         job.part.connect(self._take)
         job.done.connect(self._done)
@@ -145,6 +136,19 @@ class _Segmentation(QObject):
         context.document.begin_step(self.name)
         self.label_id = self._label()
         context.changed()
+
+    def _request(self) -> SegmentRequest:
+        """One slice as it is shown; a volume along the axis that the model was trained on."""
+        case, index = self.case, self.index
+        if index is not None:
+            axis, slices = case.scan.plane, range(index, index + 1)
+        else:
+            axis = slicing_axis(self.entry.info, case.scan)
+            slices = (case.box or full_box(case.scan.grid.shape)).range_along(axis)
+        target = self.entry.info.targets[0].name
+        return SegmentRequest(
+            scan=case.scan, slices=slices, target=target, box=case.box, plane=axis
+        )
 
     def _work(self, job: JobHandle) -> SegmentSummary | str:
         """In the worker thread."""
@@ -249,7 +253,7 @@ class _Segmentation(QObject):
     def _repeat(self, *, over_hand: bool) -> None:
         context = self.context
         if can_segment(context) and context.document.case is self.case:
-            _Segmentation(context, self.case, self.entry, self.slices, over_hand, self.name).start()
+            _Segmentation(context, self.case, self.entry, self.index, over_hand, self.name).start()
 
     def _failed(self, error: Exception) -> None:
         self._end()
