@@ -16,8 +16,9 @@ from pathlib import Path
 from statistics import median
 
 from engine.domain.volume import Volume
-from engine.evaluation.scoring import read_names, stem
+from engine.evaluation.scoring import read_names
 from engine.io import open_case
+from engine.io.kinds import stem_of
 from engine.models.store import ModelEntry, find_model, list_models
 from engine.sdseg.fit_check import check_fit
 
@@ -25,7 +26,7 @@ VOLUME_MODALITIES = {"mri": "MR", "ct": "CT"}  # NIfTI does not say; the folder'
 
 
 def test_scans(folder: Path) -> list[Volume]:
-    files = {stem(p): p for p in (folder / "images").iterdir()}
+    files = {stem_of(p): p for p in (folder / "images").iterdir()}
     prefix = folder.name.split("_")[0]
     scans = [open_case(files[name]).scan for name in read_names(folder / "test.txt")]
     return [

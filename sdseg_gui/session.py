@@ -10,7 +10,14 @@ from PySide6.QtCore import QLockFile, QObject, Signal
 from engine.domain.case import Case
 from engine.domain.manifest import ModelUse
 from engine.errors import UserError
-from engine.io.project import CaseEntry, ProjectFile, entry_of, read_project, write_project
+from engine.io.project import (
+    CaseEntry,
+    ProjectFile,
+    bare_entry,
+    entry_of,
+    read_project,
+    write_project,
+)
 from sdseg_gui.document import Document
 
 
@@ -144,7 +151,9 @@ class Session(QObject):
                 hint="Save it under another name.",
             )
         self.keep_all()
-        entries = [item.entry or _bare_entry(item) for item in self.items]
+        entries = [
+            item.entry or bare_entry(item.path, item.name, item.series) for item in self.items
+        ]
         project = ProjectFile(cases=entries, current=max(self.current, 0), model=self.model)
         write_project(path, project)
         self.project_path = path
@@ -207,10 +216,3 @@ class Session(QObject):
     def close(self) -> None:
         """Gives the project's lock back."""
         self._forget_project()
-
-
-def _bare_entry(item: CaseItem) -> CaseEntry:
-    """A case that was listed but never opened; its grid is not known yet."""
-    from engine.io import open_case
-
-    return entry_of(open_case(item.path, series=item.series))

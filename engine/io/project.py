@@ -66,7 +66,8 @@ class CaseEntry(_Strict):
         nearby: its path seen from the project file; used if `source` is gone.
         series: one-way hash of the DICOM series, or "".
         modality: of the scan; put back where the file itself does not say (NIfTI).
-        shape, affine, plane: the grid the labels were drawn on.
+        shape, affine, plane: the grid the labels were drawn on; no shape for a case that was
+            listed but never opened.
         label_map, origins: slices that hold anything, along `plane`.
     """
 
@@ -76,9 +77,9 @@ class CaseEntry(_Strict):
     series: str = ""
     modality: str = ""
     patient_key: str = ""
-    shape: Index3
-    affine: tuple[tuple[float, float, float, float], ...]
-    plane: int = Field(ge=0, le=2)
+    shape: Index3 | None = None
+    affine: tuple[tuple[float, float, float, float], ...] = ()
+    plane: int = Field(default=0, ge=0, le=2)
     labels: list[LabelEntry] = []
     box: BoxEntry | None = None
     review: ReviewState = ReviewState.NEW
@@ -125,22 +126,34 @@ def entry_of(case: Case) -> CaseEntry:
     )
 
 
+def bare_entry(source: Path, name: str, series: str = "") -> CaseEntry:
+    """A case that was listed but never opened: nothing is known of it but where it is."""
+    return CaseEntry(name=name, source=str(source.absolute()), series=series)
+
+
 def case_of(entry: CaseEntry) -> Case:
     """Opens the scan of an entry and puts the work back.
 
     Raises:
         UserError: the scan is gone, can't be read, or is not the one the labels were drawn on.
     """
+    case = open_case(Path(entry.source), series=entry.series)
+    case.name = entry.name
+    if entry.shape is not None:
+        _put_back(case, entry, entry.shape)
+    return case
+
+
+def _put_back(case: Case, entry: CaseEntry, shape: Index3) -> None:
     source = Path(entry.source)
-    case = open_case(source, series=entry.series)
-    grid = Grid(entry.shape, np.array(entry.affine))
+    grid = Grid(shape, np.array(entry.affine))
     if not case.scan.grid.same_place(grid) or case.scan.plane != entry.plane:
         raise UserError(
             f"{source.name} has changed since the project was saved: its grid is another one.",
             hint="Put the old file back; the labels stay in the project.",
         )
     try:
-        case.label_map = _unpack_label_map(entry)
+        case.label_map = _unpack_label_map(entry, shape)
     except (ValueError, IndexError, zlib.error) as error:
         raise UserError(
             f"The labels of {source.name} in the project are damaged.",
@@ -148,13 +161,11 @@ def case_of(entry: CaseEntry) -> Case:
         ) from error
     if not case.scan.modality:
         case.scan = replace(case.scan, modality=entry.modality)
-    case.name = entry.name
     case.labels = LabelList(tuple(Label(**dict(label)) for label in entry.labels))
     case.box = Box(entry.box.start, entry.box.stop) if entry.box else None
     case.review = entry.review
     case.slice_review = dict(entry.slice_review)
     case.patient_key = entry.patient_key
-    return case
 
 
 def write_project(path: Path, project: ProjectFile) -> None:
@@ -239,13 +250,13 @@ def _pack_label_map(label_map: LabelMap) -> dict[int, str]:
     return {index: _pack(values) for index, values in slices if values.any()}
 
 
-def _unpack_label_map(entry: CaseEntry) -> LabelMap:
-    values = np.zeros(entry.shape, dtype=np.uint8)
-    rows, columns = (n for axis, n in enumerate(entry.shape) if axis != entry.plane)
+def _unpack_label_map(entry: CaseEntry, shape: Index3) -> LabelMap:
+    values = np.zeros(shape, dtype=np.uint8)
+    rows, columns = (n for axis, n in enumerate(shape) if axis != entry.plane)
     for index, text in entry.label_map.items():
         place = (slice(None),) * entry.plane + (index,)
         values[place] = _unpack(text, rows * columns).reshape(rows, columns)
-    label_map = LabelMap(entry.shape, entry.plane, values)
+    label_map = LabelMap(shape, entry.plane, values)
     size = -(-rows * columns // 4)
     label_map.origins.load_packed({i: _unpack(text, size) for i, text in entry.origins.items()})
     return label_map

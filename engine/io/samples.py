@@ -17,7 +17,7 @@ from engine.system.resources import resource_path
 
 _TEMPLATE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
 _HIPPOCAMPUS_MM = (28.0, -23.0, -15.0)  # MNI, RAS+: the patient's right side
-_BOX_MM = (48.0, 64.0, 48.0)
+_BOX_MM = (40.0, 56.0, 40.0)
 
 
 def sample_picture() -> Case:

@@ -27,7 +27,7 @@ PICTURES_PER_DIRECTION = 4
 UNSEEN_SHARE = 0.01
 # The threshold lies beyond the distance that 1 % of unseen pictures exceed, and the further the
 # fewer cases have been seen: by half with 60 cases, by 3 % with 1000.
-CASES_FOR_DOUBLE = 30.0
+CASES_FOR_DOUBLE = 45.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -294,6 +294,24 @@ def test_changing_the_case_keeps_its_edits_and_a_project_keeps_all(
     assert case.review == "corrected" and not window.session.is_dirty
 
 
+def test_a_damaged_case_that_was_never_opened_does_not_stop_saving(
+    window, idle, pictures, tmp_path
+) -> None:
+    (pictures / "picture1.png").write_bytes(b"not a picture")
+    open_path(window, idle, pictures)
+    window.commands["label.add"].trigger()
+    paint(window, 0)
+    project = tmp_path / "work.sdseg.json"
+    window.commands["project.save"].trigger(path=project)
+    assert not window.session.is_dirty
+    window.commands["project.open"].trigger(path=project, discard=True)
+    idle(window)
+    window.commands["case.next"].trigger()
+    idle(window)
+    assert "picture1.png" in notice(window) and window.document.case.name == "picture0"
+    assert window.document.label_map.array.all()
+
+
 def test_a_failed_save_stays_dirty_and_keeps_the_window(
     window, idle, pictures, tmp_path, monkeypatch
 ) -> None:

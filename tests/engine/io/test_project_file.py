@@ -19,7 +19,14 @@ from engine.domain.label_map import LabelMap, Origin
 from engine.domain.review import ReviewState
 from engine.errors import UserError
 from engine.io import open_case
-from engine.io.project import ProjectFile, case_of, entry_of, read_project, write_project
+from engine.io.project import (
+    ProjectFile,
+    bare_entry,
+    case_of,
+    entry_of,
+    read_project,
+    write_project,
+)
 
 
 @pytest.fixture
@@ -185,3 +192,12 @@ def test_the_project_holds_no_patient_and_no_uid(cases, tmp_path):
     text = path.read_text().lower()
     assert "canary" not in text and "1.2.826" not in text
     assert json.loads(text)["cases"][2]["patient_key"] == cases[2].patient_key
+
+
+def test_a_case_that_was_never_opened_is_kept_by_its_place_alone(cases, tmp_path):
+    bare = bare_entry(cases[0].source, "Eye")
+    write_project(tmp_path / "p.sdseg.json", ProjectFile(cases=[bare]))
+    (entry,) = read_project(tmp_path / "p.sdseg.json").cases
+    case = case_of(entry)
+    assert case.name == "Eye" and case.scan.grid.same_place(cases[0].scan.grid)
+    assert not case.label_map.array.any() and len(case.labels) == 0
