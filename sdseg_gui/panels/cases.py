@@ -22,11 +22,10 @@ from engine.io.kinds import Kind, kind_by_name
 from sdseg_gui.document import Document
 from sdseg_gui.jobs import JobHandle, JobRunner
 from sdseg_gui.panels.parts import faint
-from sdseg_gui.session import CaseItem, Session
+from sdseg_gui.session import Session
 from sdseg_gui.theme import icon
 
 THUMBNAIL = 48
-STATES = {"new": "", "proposed": "proposed", "corrected": "corrected", "approved": "approved"}
 
 
 class CasesPanel(QWidget):
@@ -80,8 +79,9 @@ class CasesPanel(QWidget):
     def _rebuild(self) -> None:
         self._list.clear()
         for case in self._session.items:
-            item = QListWidgetItem(self._icons.get(case.path, _blank()), case.name)
-            item.setToolTip(_state(case))
+            review = case.entry.review.value if case.entry else "new"
+            item = QListWidgetItem(self._icons.get(case.path, _blank()), _text(case.name, review))
+            item.setToolTip(case.name)
             item.setSizeHint(QSize(120, THUMBNAIL + 10))
             self._list.addItem(item)
         self._read_missing()
@@ -104,7 +104,7 @@ class CasesPanel(QWidget):
 
     def _take_picture(self, found: tuple[Path, NDArray[np.uint8]]) -> None:
         path, picture = found
-        self._icons[path] = QIcon(thumbnail(picture))
+        self._icons[path] = _icon(picture)
         for row, item in enumerate(self._session.items):
             if item.path == path and row < self._list.count():
                 self._list.item(row).setIcon(self._icons[path])
@@ -119,15 +119,14 @@ class CasesPanel(QWidget):
         case, item = self._document.case, self._list.item(self._session.current)
         if case is None or item is None:
             return
-        self._icons[case.source] = QIcon(thumbnail(small_picture(case)))
+        self._icons[case.source] = _icon(small_picture(case))
         item.setIcon(self._icons[case.source])
-        state = STATES[case.review.value]
-        item.setText(f"{case.name}\n{state}" if state else case.name)
+        item.setText(_text(case.name, case.review.value))
         item.setToolTip(case.name)
 
 
-def _state(item: CaseItem) -> str:
-    return f"{item.name}: {item.entry.review.value}" if item.entry else item.name
+def _text(name: str, review: str) -> str:
+    return f"{name}\n{review}" if review != "new" else name
 
 
 def small_picture(case: Case) -> NDArray[np.uint8]:
@@ -163,6 +162,14 @@ def thumbnail(picture: NDArray[np.uint8]) -> QPixmap:
     painter.drawPixmap((THUMBNAIL - small.width()) // 2, (THUMBNAIL - small.height()) // 2, small)
     painter.end()
     return square
+
+
+def _icon(picture: NDArray[np.uint8]) -> QIcon:
+    """The same picture in the selected row, where Qt would tint it."""
+    pixmap = thumbnail(picture)
+    made = QIcon(pixmap)
+    made.addPixmap(pixmap, QIcon.Mode.Selected)
+    return made
 
 
 def _read_pictures(paths: list[Path], job: JobHandle) -> None:

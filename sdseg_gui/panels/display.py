@@ -23,6 +23,7 @@ class DisplayPanel(QWidget):
         self._brush = QDoubleSpinBox()
         self._brush.setRange(SMALLEST_BRUSH, LARGEST_BRUSH)
         self._brush.setDecimals(1)
+        self._brush.setMinimumHeight(28)
         self._brush.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self._brush.setToolTip("Diameter of the brush; [ and ], or Shift and the wheel")
         self._brush.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
