@@ -130,12 +130,17 @@ def _tell(outcomes: list[Outcome], report: dict[str, Any]) -> None:
             print(f"  {path}")
     seconds = report["seconds"]
     print(
-        f"{report['slices']} slices in {seconds['total']:.1f} s: {seconds['load']:.1f} s to start, "
+        f"{counted(report['slices'], 'slice')} in {seconds['total']:.1f} s: {seconds['load']:.1f} s to start, "
         f"{seconds['per_slice']:.2f} s a slice on {report['device']}, {report['precision']}"
         if outcomes
         else "Nothing was segmented."
     )
     print("Research use only. Not a medical device.")
+
+
+def counted(number: int, word: str) -> str:
+    """A number and its noun: 1 slice, 2 slices."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def found_text(found: dict[str, dict[str, float]]) -> str:
