@@ -78,12 +78,18 @@ def _start_log() -> None:
 
 
 def _quit_on_signals() -> QTimer:
-    """Ctrl-C in the terminal and a polite kill end the program in order.
+    """Ctrl-C in the terminal and a polite kill close the window as its user would.
 
-    Python looks at signals only when it runs; the timer gives it the chance while Qt waits.
+    With unsaved work that asks; a second signal does not wait for the answer. Python looks at
+    signals only when it runs; the timer gives it the chance while Qt waits.
     """
+
+    def close(number: int, _frame: object) -> None:
+        signal.signal(number, lambda *_: QApplication.exit(1))
+        QApplication.quit()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: QApplication.quit())
+        signal.signal(number, close)
     timer = QTimer()
     timer.timeout.connect(_nothing)
     timer.start(HEARTBEAT_MS)

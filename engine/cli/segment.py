@@ -130,8 +130,9 @@ def _tell(outcomes: list[Outcome], report: dict[str, Any]) -> None:
             print(f"  {path}")
     seconds = report["seconds"]
     print(
-        f"{counted(report['slices'], 'slice')} in {seconds['total']:.1f} s: {seconds['load']:.1f} s to start, "
-        f"{seconds['per_slice']:.2f} s a slice on {report['device']}, {report['precision']}"
+        f"{counted(report['slices'], 'slice')} in {seconds['total']:.1f} s: "
+        f"{seconds['load']:.1f} s to start, {seconds['per_slice']:.2f} s a slice "
+        f"on {report['device']}, {report['precision']}"
         if outcomes
         else "Nothing was segmented."
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+from PySide6.QtCore import QStandardPaths
+
 from engine.domain.case import Case
 from engine.domain.label_map import LabelMap
 from engine.io import save_mask
@@ -20,7 +22,7 @@ def export_mask(context: Context, path: str | Path = "", overlay: bool = False) 
     assert case is not None
     target = Path(path)
     if not str(path):
-        dialog = ExportDialog(case, context.window)
+        dialog = ExportDialog(case, _folder(context, case), context.window)
         if dialog.exec() != ExportDialog.DialogCode.Accepted:
             return
         target, overlay = dialog.path, dialog.overlay.isChecked()
@@ -32,6 +34,15 @@ def export_mask(context: Context, path: str | Path = "", overlay: bool = False) 
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
     context.notifier.say(f"Exporting {target.name} ...")
     context.changed()
+
+
+def _folder(context: Context, case: Case) -> Path:
+    """Beside the scan; a built-in case lies inside the program, where nothing is to be written."""
+    item = context.session.current_item
+    if item is None or not item.sample:
+        return case.source.parent
+    documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
+    return Path(documents) if Path(documents).is_dir() else Path.home()
 
 
 def _frozen(case: Case) -> Case:

@@ -25,9 +25,14 @@ NIFTI, PNG = ".nii.gz", ".png"
 
 
 class ExportDialog(QDialog):
-    """Format, place and overlay; refuses nothing, the writer does."""
+    """Format, place and overlay; refuses nothing, the writer does.
 
-    def __init__(self, case: Case, parent: QWidget | None = None) -> None:
+    Args:
+        case: whose mask it is.
+        folder: the place that is offered.
+    """
+
+    def __init__(self, case: Case, folder: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Export mask")
         self.setMinimumWidth(520)
@@ -37,7 +42,6 @@ class ExportDialog(QDialog):
         one = case.scan.slice_count == 1
         self.format.addItem("PNG" if one else "PNG, a file for each slice (folder)", PNG)
         self.format.setCurrentIndex(1 if case.scan.is_picture else 0)
-        folder = case.source.parent
         self.place = QLineEdit(str(folder / self._suggestion()))
         self.overlay = QCheckBox("Also write a coloured overlay picture")
         browse = QPushButton("Browse ...")
