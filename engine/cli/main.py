@@ -55,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
     """
     try:
         args = build_parser().parse_args(argv)
+        args.typed = list(argv)
         return _run(args)
     except SystemExit as stop:  # argparse has said why
         return int(stop.code or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,8 +179,8 @@ def _share(text: str) -> float:
 
 def _window(text: str) -> tuple[float, float]:
     level, width = (float(x) for x in text.split(","))
-    if width <= 0:
-        raise argparse.ArgumentTypeError("the width must be positive")
+    if not (isfinite(level) and isfinite(width) and width > 0):
+        raise argparse.ArgumentTypeError("needs a level and a positive width")
     return level, width
 
 

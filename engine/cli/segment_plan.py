@@ -49,6 +49,11 @@ def plan(source: Path, output: Path, probability: Path | None) -> list[Job]:
                 f"{source.name} holds {len(inputs)} cases and {target.name} is one file.",
                 hint="Name a folder instead.",
             )
+    if output == probability:
+        raise UserError(
+            f"The mask and the probabilities can't both go to {output.name}.",
+            hint="Name another file or folder with --probability.",
+        )
     _refuse_equal_stems(inputs)
     return [
         Job(path, _target(path, output), _target(path, probability) if probability else None)

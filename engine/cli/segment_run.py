@@ -89,7 +89,7 @@ class Run:
         use = _model_use(segmenter, request)
         files = save_mask(case, mask, overlay=args.overlay, model=use)
         if extra is not None and probability is not None:
-            files.append(save_probability(probability, case.scan, extra))
+            files.append(save_probability(probability, case.scan, extra, case.source))
         found = _found(case)
         return Outcome(job.source, case.name, mask, files, segmenter, fit, count, found)
 

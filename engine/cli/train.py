@@ -25,6 +25,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         epilog=EPILOG,
         fromfile_prefix_chars="@",
     )
+    parser.set_defaults(usage_error=parser.error)
     parser.convert_arg_line_to_args = _words_of_line  # type: ignore[method-assign]
     _add_data(parser.add_argument_group("data"))
     _add_result(parser.add_argument_group("result"))
@@ -158,7 +159,7 @@ def _data_paths(args: argparse.Namespace) -> dict[str, Path | None]:
     if args.data is None:
         missing = [n for n in names[:4] if getattr(args, n) is None]
         if missing:
-            raise UserError(f"--{missing[0]} is missing.", hint="Or name one folder with --data.")
+            args.usage_error(f"--{missing[0]} is missing, or one folder with --data")
         return {n: getattr(args, n) for n in names}
     usual: dict[str, Path | None] = {
         n: args.data / (n if n in ("images", "masks") else f"{n}.txt") for n in names
@@ -207,11 +208,11 @@ def _options(args: argparse.Namespace, command: str) -> TrainOptions:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Trains, prints the curves as it goes, writes the model folder."""
-    import sys
+    import shlex
 
     from engine.training.run import train_model
 
-    command = "sdseg " + " ".join(word for word in sys.argv[1:] if word != "--resume")
+    command = "sdseg " + shlex.join(str(word) for word in args.typed if word != "--resume")
     return train_model(_options(args, command), args.device, _say)
 
 

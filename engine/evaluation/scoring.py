@@ -16,7 +16,7 @@ from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.evaluation.metrics import dice, iou
 from engine.io import open_case
-from engine.io.kinds import stem_of
+from engine.io.kinds import kind_by_name, stem_of
 from engine.models.suitability import slicing_axis
 from engine.sdseg.segmenter import Segmenter
 
@@ -63,18 +63,23 @@ class Scores:
 
 
 def read_names(split: Path) -> list[str]:
-    """The stems a split file lists.
+    """The stems a split file lists, one a line.
 
     Raises:
         UserError: it can't be read or is empty.
     """
     try:
-        lines = split.read_text(encoding="utf-8").split()
+        lines = split.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise UserError(f"The split file {split.name} can't be read: {error.strerror}.") from error
-    if not lines:
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"The split file {split.name} is not a text file.", hint="It lists stems, one a line."
+        ) from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
         raise UserError(f"The split file {split.name} lists no cases.")
-    return lines
+    return names
 
 
 def find_pairs(images: Path, masks: Path, names: list[str] | None, split: str = "") -> list[Pair]:
@@ -87,7 +92,8 @@ def find_pairs(images: Path, masks: Path, names: list[str] | None, split: str = 
     for folder in (images, masks):
         if not folder.is_dir():
             raise UserError(f"There is no folder {folder.name}.", hint="Check the path.")
-        found.append({stem_of(p): p for p in sorted(folder.iterdir()) if p.is_file()})
+        files = [p for p in sorted(folder.iterdir()) if p.is_file() and kind_by_name(p)]
+        found.append({stem_of(p): p for p in files})
     wanted = names if names is not None else list(found[0])
     for name in wanted:
         for files, folder in zip(found, (images, masks), strict=True):

@@ -107,18 +107,22 @@ def write_labels(
         return _write_folder(array, scan, path, file_stem(name or stem_of(source)), slices)
 
 
-def save_probability(probability: NDArray[np.float32], scan: Volume, path: Path) -> Path:
+def save_probability(
+    probability: NDArray[np.float32], scan: Volume, path: Path, source: Path
+) -> Path:
     """Writes probabilities: float32 NIfTI, or 16-bit PNG (65535 is 1) for a picture.
 
     Args:
         probability: float32 ``[k, j, i]``, 0..1, on the scan's grid.
         scan: the scan they belong to.
         path: ends in .nii, .nii.gz or .png.
+        source: the scan's file or folder, which is never written.
 
     Raises:
         UserError: the format can't hold them, or the disk refused.
     """
     suffix = suffix_of(path)
+    _check_target(path, source)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix in NIFTI_OUT:

@@ -6,14 +6,20 @@ config.json and diffusion_pytorch_model.safetensors), `model.json` and `CARD.md`
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 PARTS = ("autoencoder", "unet", "vision_encoder")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MODEL_JSON = "model.json"
 CARD = "CARD.md"
+# Without these there is no network; their hashes must be known.
+NEEDED = tuple(f"{part}/{name}" for part in PARTS for name in ("config.json", WEIGHTS))
+MAX_SIZE = 2048
+ClassId = Annotated[int, Field(ge=1, le=255)]
+Finite = Field(gt=0, allow_inf_nan=False)
 
 
 class _Frozen(BaseModel):
@@ -24,7 +30,7 @@ class TargetEntry(_Frozen):
     """A target: a name and the class ids that make it up."""
 
     name: str
-    class_ids: tuple[int, ...]
+    class_ids: tuple[ClassId, ...] = Field(min_length=1)
 
 
 class Preprocessing(_Frozen):
@@ -42,12 +48,18 @@ class Preprocessing(_Frozen):
             without calibration. Larger regions are covered by their whole extent instead.
     """
 
-    size: int = Field(ge=32, multiple_of=32)
+    size: int = Field(ge=32, le=MAX_SIZE, multiple_of=32)
     channels: Literal["rgb", "grey", "neighbours"] = "rgb"
     fit: Literal["squeeze", "pad"] = "squeeze"
     intensity: Literal["full", "percentile", "window"] = "full"
     window: tuple[float, float] | None = None
     field_mm: float | None = None
+
+    @model_validator(mode="after")
+    def _window_is_known(self) -> Preprocessing:
+        if self.intensity == "window" and (self.window is None or not self.window[1] > 0):
+            raise ValueError("a window needs a level and a positive width")
+        return self
 
 
 class Schedule(_Frozen):
@@ -72,7 +84,7 @@ class FitStatistic(_Frozen):
         trunk_sha256: hash of the trunk's file that the statistic was measured with.
     """
 
-    threshold: float
+    threshold: float = Finite
     modalities: tuple[str, ...]
     colour: bool | None = None
     trunk_sha256: str = ""
@@ -130,8 +142,8 @@ class ModelInfo(_Frozen):
     title: str
     preset: Literal["paper", "compact"]
     kind: str = ""
-    classes: dict[int, str]
-    targets: tuple[TargetEntry, ...]
+    classes: dict[ClassId, str] = Field(min_length=1)
+    targets: tuple[TargetEntry, ...] = Field(min_length=1)
     class_coding: Literal["binary", "embed", "channels"] = "binary"
     preprocessing: Preprocessing
     plane: Literal["scan", "axial", "coronal", "sagittal"] = "scan"
@@ -141,7 +153,7 @@ class ModelInfo(_Frozen):
     prediction_type: Literal["epsilon", "sample", "v_prediction"] = "epsilon"
     vision_encoder: Literal["published", "trunk"] = "published"
     decoder: Literal["full", "mask"] = "full"
-    scale_factor: float = Field(gt=0)
+    scale_factor: float = Finite
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     default_batch: int = Field(default=1, ge=1)
     softmax_temperature: float | None = None
@@ -151,3 +163,13 @@ class ModelInfo(_Frozen):
     scores: dict[str, Any] = {}
     departures: tuple[str, ...] = ()
     licence: str = ""
+
+    @field_validator("hashes")
+    @classmethod
+    def _names_stay_inside(cls, hashes: dict[str, str]) -> dict[str, str]:
+        """A hash must not lead a reader to a file outside the folder."""
+        for name in hashes:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+                raise ValueError(f"{name} leaves the model's folder")
+        return hashes

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.errors import UserError
-from engine.models.schema import MODEL_JSON, ModelInfo
+from engine.models.schema import MODEL_JSON, NEEDED, ModelInfo
 from engine.system.paths import user_data_dir
 from engine.system.resources import resource_path
 
@@ -105,12 +105,14 @@ def find_model(name_or_folder: str | Path) -> ModelEntry:
 def verify(entry: ModelEntry) -> list[str]:
     """Names of the files that are missing or are not what they were saved as."""
     bad: list[str] = []
-    for name, expected in entry.info.hashes.items():
+    for name in sorted({*NEEDED, *entry.info.hashes}):
         file = entry.folder / name
-        if not file.is_file():
+        if not file.is_file() or file_sha256(file) != entry.info.hashes.get(name):
             bad.append(name)
-            continue
-        with file.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != expected:
-                bad.append(name)
     return bad
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,10 +11,10 @@ import torch
 from engine.domain.box import Box, full_box
 from engine.domain.volume import Volume
 from engine.errors import UserError
-from engine.models.store import BROKEN, ModelEntry
+from engine.models.store import BROKEN, ModelEntry, file_sha256
 from engine.models.suitability import mismatch, slicing_axis
 from engine.sdseg.fit import FitCloud, cloud_of, fit_features, trunk_sha256
-from engine.sdseg.folder import FIT_FILE, file_sha256, load_fit
+from engine.sdseg.folder import FIT_FILE, load_fit
 from engine.sdseg.preprocess import intensity_range, prepare
 
 FIT_SLICES = 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import UserError
-from engine.models.schema import CARD, MODEL_JSON, PARTS, WEIGHTS, ModelInfo
-from engine.models.store import BROKEN, read_entry
+from engine.models.schema import CARD, MODEL_JSON, NEEDED, PARTS, WEIGHTS, ModelInfo
+from engine.models.store import BROKEN, file_sha256, read_entry
 from engine.sdseg.config import (
     AutoencoderConfig,
     SDSegConfig,
@@ -31,12 +30,6 @@ from engine.sdseg.weights import load_into, read_tensors
 FIT_FILE = "fit.safetensors"
 STORED_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 MAX_WIDTH = 8192
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def save_model(
@@ -144,10 +137,9 @@ def load_fit(folder: Path) -> dict[str, Tensor] | None:
 
 
 def _check_hashes(folder: Path, info: ModelInfo) -> None:
-    needed = [f"{part}/{name}" for part in PARTS for name in ("config.json", WEIGHTS)]
-    for name in sorted({*needed, *info.hashes}):
+    for name in sorted({*NEEDED, *info.hashes}):
         file = folder / name
-        if ".." in Path(name).parts or not file.is_file():
+        if not file.is_file():
             raise UserError(f"The model {folder.name} lacks {name}.", hint=BROKEN)
         if info.hashes.get(name) != file_sha256(file):
             raise UserError(f"{folder.name}/{name} is not the file it was saved as.", hint=BROKEN)

@@ -133,7 +133,7 @@ def _describe(
 
 
 def departures(options: TrainOptions, trunk: bool) -> tuple[str, ...]:
-    """How the model differs from the paper, one sentence each (docs/adr/0006-compact-presets.md)."""
+    """How the model differs from the paper, one sentence each (docs/adr/0006)."""
     if options.preset == "paper":
         return ()
     found = ["The network is narrower, and its autoencoder was trained on masks alone."]

@@ -74,6 +74,12 @@ def _read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceData
             raise UserError(f"No mask of {split.name} shows the target {options.target.name}.")
         say(f"{split.name}: {len(pairs)} cases, {len(data)} slices")
         found.append(data)
+    both = sorted({*found[0].names} & {*found[1].names})
+    if both:
+        raise UserError(
+            f"{both[0]} stands in {options.train.name} and in {options.val.name}.",
+            hint="A case that is trained on can't tell how good the model is on others.",
+        )
     return found[0], found[1]
 
 

@@ -146,13 +146,13 @@ def test_pictures_of_another_size_or_in_colour_are_no_mask(picture, tmp_path):
 
 def test_scans_are_no_masks(volume, tmp_path):
     values = np.full(volume.scan.grid.shape, 0.5, dtype=np.float32)
-    path = save_probability(values, volume.scan, tmp_path / "p.nii.gz")
+    path = save_probability(values, volume.scan, tmp_path / "p.nii.gz", volume.source)
     assert "is no mask" in refused(read_mask, path, volume)
 
 
 def test_probability_of_a_picture_is_16_bit(picture, tmp_path):
     values = np.linspace(0, 1, 108, dtype=np.float32).reshape(1, 9, 12)
-    save_probability(values, picture.scan, tmp_path / "p.png")
+    save_probability(values, picture.scan, tmp_path / "p.png", picture.source)
     stored = np.asarray(Image.open(tmp_path / "p.png"))
     assert stored.dtype == np.uint16 and stored.max() == 65535
     assert np.abs(stored / 65535.0 - values[0]).max() <= 0.5 / 65535 + 1e-7
@@ -161,7 +161,8 @@ def test_probability_of_a_picture_is_16_bit(picture, tmp_path):
 def test_a_volume_does_not_fit_into_one_png(volume, tmp_path):
     assert "can hold one slice" in refused(save_mask, volume, tmp_path / "m.png")
     values = np.zeros(volume.scan.grid.shape, dtype=np.float32)
-    assert "can't hold" in refused(save_probability, values, volume.scan, tmp_path / "p.png")
+    target = tmp_path / "p.png"
+    assert "can't hold" in refused(save_probability, values, volume.scan, target, volume.source)
 
 
 def test_the_source_is_never_overwritten(volume, tmp_path):

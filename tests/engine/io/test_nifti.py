@@ -195,7 +195,7 @@ def test_probabilities_keep_their_values(tmp_path):
     affine = axis_order_affine((2, 0, 1), (1, -1, 1))
     scan = opened(write_nifti(tmp_path / "a.nii", distinct((3, 4, 5)), affine))
     values = np.linspace(0, 1, 60, dtype=np.float32).reshape(scan.grid.shape)
-    image = nib.load(save_probability(values, scan, tmp_path / "p.nii.gz"))
+    image = nib.load(save_probability(values, scan, tmp_path / "p.nii.gz", tmp_path))
     assert image.get_data_dtype() == np.float32
     back = opened(tmp_path / "p.nii.gz")
     assert np.array_equal(back.array, values)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_model import mr_scan, picture_scan, save_tiny
 
 from engine.domain.box import Box
 from engine.domain.requests import Proposal, SegmentRequest
@@ -17,6 +16,7 @@ from engine.models.schema import Preprocessing
 from engine.models.store import ModelEntry
 from engine.sdseg.devices import choose_device, choose_precision, is_out_of_memory
 from engine.sdseg.segmenter import Segmenter
+from tests.tiny_model import mr_scan, picture_scan, save_tiny
 
 
 @pytest.fixture(scope="module")

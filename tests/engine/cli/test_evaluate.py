@@ -1,0 +1,181 @@
+"""`evaluate`: its figures are those that counting pixels of the masks gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.engine.cli.calls import (
+    noise,
+    picture,
+    pixels,
+    refused,
+    sdseg,
+    text_file,
+    truncated,
+    volume,
+    voxels,
+)
+from tests.engine.io.phantoms import write_nifti
+from tests.tiny_model import save_tiny
+
+STEMS = ("a", "b", "c")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three pictures, and truths that agree with the model by chance only."""
+    for n, stem in enumerate(STEMS):
+        picture(tmp_path / "images" / f"{stem}.png", noise(n))
+        truth = np.zeros((50, 70), dtype=np.uint8)
+        truth[5 * n : 40, 10:60] = 1
+        truth[20:30, 20:40] = 2
+        picture(tmp_path / "masks" / f"{stem}.png", truth)
+    return tmp_path
+
+
+def evaluate(data: Path, *words: Any) -> dict[str, Any]:
+    files = ("--images", data / "images", "--masks", data / "masks", "--json", data / "r.json")
+    assert sdseg("evaluate", *files, *words) == 0
+    return json.loads((data / "r.json").read_text())
+
+
+def counted(answer: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Dice and IoU, pixel by pixel."""
+    both = sum(bool(a) and bool(t) for a, t in zip(answer.flat, truth.flat, strict=True))
+    found, there = int((answer > 0).sum()), int((truth > 0).sum())
+    return 2 * both / (found + there), both / (found + there - both)
+
+
+def answers(data: Path, model: Path) -> dict[str, np.ndarray]:
+    assert sdseg("segment", data / "images", "--model", model, "--output", data / "answers") == 0
+    return {stem: pixels(data / "answers" / f"{stem}.png") for stem in STEMS}
+
+
+def test_the_figures_are_counted_on_the_pictures_own_grid(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluate(data, "--model", model)
+    printed = capsys.readouterr().out
+    expected = []
+    for stem, answer in answers(data, model).items():
+        truth = pixels(data / "masks" / f"{stem}.png") == 1
+        expected.append(counted(answer, truth))
+    for row, stem, figures in zip(report["cases"], STEMS, expected, strict=True):
+        assert row["case"] == stem
+        assert row["targets"]["disc"]["dice"] == pytest.approx(figures[0], abs=1e-9)
+        assert row["targets"]["disc"]["iou"] == pytest.approx(figures[1], abs=1e-9)
+        assert row["targets"]["disc"]["hd95"] is None
+    dice, iou = np.mean(expected, axis=0)
+    for mean in (report["mean"], report["targets"]["disc"]):
+        assert mean["dice"] == pytest.approx(dice) and mean["iou"] == pytest.approx(iou)
+    assert printed.splitlines() == [f"disc: Dice {dice:.4f}, IoU {iou:.4f} over 3 cases"]
+
+
+def test_the_values_of_the_truth_can_be_named(model: Path, data: Path) -> None:
+    report = evaluate(data, "--model", model, "--target", "disc=1,2")
+    for row, answer in zip(report["cases"], answers(data, model).values(), strict=True):
+        truth = pixels(data / "masks" / f"{row['case']}.png")
+        assert row["targets"]["disc"]["dice"] == pytest.approx(counted(answer, truth > 0)[0])
+
+
+def test_the_model_s_own_masks_score_one_and_their_opposite_nothing(
+    model: Path, data: Path
+) -> None:
+    for stem, answer in answers(data, model).items():
+        picture(data / "masks" / f"{stem}.png", answer)
+    report = evaluate(data, "--model", model)
+    assert report["mean"]["dice"] == report["mean"]["iou"] == 1.0
+    for stem in STEMS:
+        opposite = 1 - pixels(data / "masks" / f"{stem}.png")
+        picture(data / "masks" / f"{stem}.png", opposite)
+    assert evaluate(data, "--model", model)["mean"]["dice"] == 0.0
+
+
+def test_only_the_listed_cases_are_scored(model: Path, data: Path) -> None:
+    cases = text_file(data / "test.txt", "c\na\n")
+    report = evaluate(data, "--model", model, "--cases", cases)
+    assert [row["case"] for row in report["cases"]] == ["c", "a"]
+
+
+def test_the_seed_reaches_the_model(model: Path, data: Path) -> None:
+    figures = [evaluate(data, "--model", model, "--seed", n)["mean"]["dice"] for n in (0, 0, 1)]
+    assert figures[0] == figures[1] != figures[2]
+
+
+def test_volumes_are_scored_whole_along_the_model_s_plane(tmp_path: Path) -> None:
+    coronal = save_tiny(tmp_path / "model", 2, plane="coronal").folder
+    source = volume(tmp_path / "images" / "head.nii.gz")
+    truth = np.zeros((24, 20, 5), dtype=np.uint8)
+    truth[4:20, 3:15, 1:4] = 1
+    (tmp_path / "masks").mkdir()
+    write_nifti(tmp_path / "masks" / "head.nii.gz", truth, np.diag([-1.0, -1.5, 2.0, 1.0]))
+    report = evaluate(tmp_path, "--model", coronal)
+    assert sdseg("segment", source, "--model", coronal, "--output", tmp_path / "m.nii") == 0
+    dice, iou = counted(voxels(tmp_path / "m.nii"), truth)
+    assert report["mean"]["dice"] == pytest.approx(dice)
+    assert report["mean"]["iou"] == pytest.approx(iou)
+
+
+def spoil(data: Path, how: str) -> tuple[Any, ...]:
+    """Makes one thing wrong; the words to add."""
+    if how == "size":
+        picture(data / "masks" / "b.png", np.zeros((50, 71), np.uint8))
+    elif how == "colour":
+        picture(data / "masks" / "b.png", noise(1))
+    elif how == "mask":
+        (data / "masks" / "b.png").unlink()
+    elif how == "picture":
+        truncated(data / "images" / "b.png")
+    elif how == "case":
+        return "--cases", text_file(data / "test.txt", "a\nb.png")
+    elif how == "no cases":
+        return "--cases", text_file(data / "b.txt", "\n")
+    elif how == "target":
+        return "--target", "b=1"
+    elif how == "model":
+        return "--model", "b"
+    return ()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("size", "b.png"),
+        ("colour", "b.png"),
+        ("mask", "masks has no file b"),
+        ("picture", "b.png"),
+        ("case", "test.txt names b.png"),
+        ("no cases", "b.txt lists no cases"),
+        ("target", "'b'"),
+        ("model", "b"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_by_name(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str], how: str, reason: str
+) -> None:
+    words = ("--images", data / "images", "--masks", data / "masks", "--model", model)
+    line = refused(capsys, "evaluate", *words, *spoil(data, how))
+    assert reason in line
+
+
+def test_a_folder_that_is_not_there_is_refused(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--model", model, "--images", data / "images", "--masks", data / "nowhere")
+    assert "nowhere" in refused(capsys, "evaluate", *words)
+
+
+def test_files_of_the_system_beside_the_pictures_are_left_out(model: Path, data: Path) -> None:
+    text_file(data / "images" / ".DS_Store")
+    text_file(data / "images" / "Thumbs.db")
+    assert len(evaluate(data, "--model", model)["cases"]) == 3
+
+
+def test_without_a_model_it_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sdseg("evaluate", "--images", "a", "--masks", "b") == 2
+    assert "--model" in capsys.readouterr().err
