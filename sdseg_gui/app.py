@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from functools import cache
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 
 import pyqtgraph
+from pyqtgraph.util.garbage_collector import GarbageCollector
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
@@ -34,11 +36,22 @@ def create_window(path: str | Path | None = None) -> MainWindow:
         raise RuntimeError("create_window needs a QApplication")
     pyqtgraph.setConfigOptions(imageAxisOrder="row-major")
     apply_theme(application)
+    _collect_in_this_thread()
     window = MainWindow()
     window.show()
     if path is not None:
         window.commands["case.open"].trigger(path=path)
     return window
+
+
+@cache
+def _collect_in_this_thread() -> GarbageCollector:
+    """Python's collector frees cycles in whichever thread it happens to run.
+
+    A widget that is freed by a worker thread takes its timers and its parents' events with it and
+    ends the program; so only the GUI thread collects, on a timer.
+    """
+    return GarbageCollector()
 
 
 def run_window(path: Path | None = None, *, demo: bool = False) -> int:
@@ -86,7 +99,7 @@ def _quit_on_signals() -> QTimer:
 
     def close(number: int, _frame: object) -> None:
         signal.signal(number, lambda *_: QApplication.exit(1))
-        QApplication.quit()
+        QTimer.singleShot(0, QApplication.quit)  # at once, or as soon as the loop runs
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, close)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -51,6 +53,8 @@ class EngineDoor:
         Raises:
             UserError: the model is damaged.
         """
+        if "torch" not in sys.modules:
+            _import_engine()
         from engine.sdseg.segmenter import Segmenter
 
         if entry.sha256 not in self._loaded:
@@ -116,3 +120,13 @@ class EngineDoor:
         )
         seconds = time.perf_counter() - started
         return SegmentSummary(count, seconds, use, tuple(segmenter.notes))
+
+
+def _import_engine() -> None:
+    """Imports torch and takes its objects, which stay for good, out of every later collection.
+
+    A full collection runs in the GUI thread, and would look at hundreds of thousands of them.
+    """
+    import engine.sdseg.segmenter  # noqa: F401
+
+    gc.freeze()

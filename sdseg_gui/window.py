@@ -293,6 +293,7 @@ class MainWindow(QMainWindow):
         if self._closed:
             return
         self._closed = True
+        self.hide()  # a worker that imports torch takes seconds to stop
         QApplication.instance().removeEventFilter(self)  # type: ignore[union-attr]
         self.settings.save_layout(self.saveGeometry(), self.saveState())
         self.settings.sync()

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ("engine", "sdseg_gui")
 LONGEST_FILE = 400
-LONGEST_FUNCTION = 43  # the aim is 40
+LONGEST_FUNCTION = 40  # lines, without the docstring
 LONGEST_MEDIAN = 12
 MAY_PRINT = ("engine/cli/", "sdseg_gui/__main__.py", "sdseg_gui/commands.py", "sdseg_gui/app.py")
 NETWORK = {"socket", "ssl", "http", "urllib", "urllib3", "requests", "httpx", "huggingface_hub"}
@@ -61,7 +61,12 @@ def functions() -> Iterator[tuple[str, int]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
-                yield f"{path}:{node.lineno} {node.name}", node.end_lineno - node.lineno + 1
+                length = node.end_lineno - node.lineno + 1
+                if ast.get_docstring(node) is not None:
+                    words = node.body[0]
+                    assert words.end_lineno is not None
+                    length -= words.end_lineno - words.lineno + 1
+                yield f"{path}:{node.lineno} {node.name}", length
 
 
 def imported(tree: ast.Module) -> set[str]:

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Segments every input; one that fails does not stop the others.
 
     Raises:
+        Cancelled: asked to stop; what was written until then is whole.
         UserError: nothing can be started, or the only input failed.
         Failed: some of several inputs failed.
         SystemExit: wrong usage.
@@ -71,19 +72,22 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
     _check_usage(args)
     from engine.cli.segment_run import Run
+    from engine.system.interrupt import Interrupt
 
     jobs = _jobs(args)
-    work = Run(args)
+    interrupt = Interrupt()
+    work = Run(args, lambda: interrupt.raised)
     load = time.perf_counter() - started
     outcomes: list[Outcome] = []
     failed: list[dict[str, str]] = []
-    for job in _with_progress(jobs):
-        try:
-            outcomes.append(work.one(job))
-        except UserError as error:
-            if len(jobs) == 1:
-                raise
-            failed.append(_note_failure(job, error))
+    with interrupt:
+        for job in _with_progress(jobs):
+            try:
+                outcomes.append(work.one(job))
+            except UserError as error:
+                if len(jobs) == 1:
+                    raise
+                failed.append(_note_failure(job, error))
     report = work.report(outcomes, load, time.perf_counter() - started)
     _tell(outcomes, report)
     if failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from engine.domain.labels import PALETTE, Label, LabelList
 from engine.domain.manifest import ModelUse
 from engine.domain.requests import SegmentRequest
 from engine.domain.volume import PLANE_AXIS, Volume
-from engine.errors import UserError
+from engine.errors import Cancelled, UserError
 from engine.io import open_case, save_mask, save_probability
 from engine.io.orientation import array_box
 from engine.io.samples import sample_picture
@@ -58,8 +59,9 @@ class Outcome:
 class Run:
     """One call of `segment`: its options, and the models loaded so far."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, is_stopped: Callable[[], bool]) -> None:
         self.args = args
+        self.is_stopped = is_stopped
         self.named = find_model(args.model) if args.model else None
         if args.steps > 1:
             _refuse_steps(self.named)
@@ -69,8 +71,11 @@ class Run:
         """Segments one case and writes its mask.
 
         Raises:
+            Cancelled: asked to stop.
             UserError: it can't be read, segmented or written.
         """
+        if self.is_stopped():
+            raise Cancelled
         args = self.args
         case = sample_picture() if args.demo else open_case(job.source, series=args.series)
         for warning in case.warnings:
@@ -81,7 +86,7 @@ class Run:
             case.box = stored_box(args.roi, case.scan)
         segmenter, fit = self._model_for(case)
         request = self._request(case, segmenter)
-        count, values, probability = _segment(case, segmenter, request, extra is not None)
+        count, values, probability = self._segment(case, segmenter, request, extra is not None)
         if args.slices:
             values = _only(values, case.scan, args.slices)
         case.labels = _labels(segmenter, args.target)
@@ -158,6 +163,33 @@ class Run:
             batch=args.batch,
         )
 
+    def _segment(
+        self, case: Case, segmenter: Segmenter, request: SegmentRequest, keep_probability: bool
+    ) -> tuple[int, NDArray[np.uint8], NDArray[np.float32] | None]:
+        """Number of slices, label values ``[k, j, i]``, and the probability if it is wanted."""
+        from tqdm import tqdm
+
+        scan, axis = case.scan, request.axis
+        values = np.zeros(scan.grid.shape, dtype=np.uint8)
+        probability = np.zeros(scan.grid.shape, dtype=np.float32) if keep_probability else None
+        count = 0
+        noted = len(segmenter.notes)
+        with tqdm(unit="slice", disable=None, leave=False) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            for proposal in segmenter.segment(request, progress, self.is_stopped):
+                place = (slice(None),) * axis + (proposal.index,)
+                values[place][proposal.region] = proposal.labels
+                if probability is not None:
+                    probability[place][proposal.region] = proposal.probability
+                count += 1
+        for note in segmenter.notes[noted:]:
+            say_warning(f"{case.name}: {note}")
+        return count, values, probability
+
     def report(self, outcomes: list[Outcome], load: float, total: float) -> dict[str, Any]:
         """What `--json` writes.
 
@@ -231,34 +263,6 @@ def stored_box(numbers: tuple[int, ...], scan: Volume) -> Box:
                 hint="The numbers are X0,Y0,X1,Y1[,Z0,Z1], half-open, along the file's axes.",
             )
     return array_box(scan.stored, (ranges[0], ranges[1], ranges[2]), scan.grid.shape)
-
-
-def _segment(
-    case: Case, segmenter: Segmenter, request: SegmentRequest, keep_probability: bool
-) -> tuple[int, NDArray[np.uint8], NDArray[np.float32] | None]:
-    """Number of slices, label values ``[k, j, i]``, and the probability if it is wanted."""
-    from tqdm import tqdm
-
-    scan, axis = case.scan, request.axis
-    values = np.zeros(scan.grid.shape, dtype=np.uint8)
-    probability = np.zeros(scan.grid.shape, dtype=np.float32) if keep_probability else None
-    count = 0
-    noted = len(segmenter.notes)
-    with tqdm(unit="slice", disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        for proposal in segmenter.segment(request, progress):
-            place = (slice(None),) * axis + (proposal.index,)
-            values[place][proposal.region] = proposal.labels
-            if probability is not None:
-                probability[place][proposal.region] = proposal.probability
-            count += 1
-    for note in segmenter.notes[noted:]:
-        say_warning(f"{case.name}: {note}")
-    return count, values, probability
 
 
 def _only(values: NDArray[np.uint8], scan: Volume, slices: range) -> NDArray[np.uint8]:

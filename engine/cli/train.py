@@ -188,7 +188,7 @@ def _options(args: argparse.Namespace, command: str) -> TrainOptions:
         size=args.size, channels=args.channels, fit=args.fit, intensity=args.intensity,
         window=args.window, field_mm=args.field_mm,
     )  # fmt: skip
-    modalities = tuple(args.modality.split(","))
+    modalities = tuple(word.strip() for word in args.modality.split(","))
     identity = picked(
         Identity, name=name, title=args.title or name, modalities=modalities, data=args.data_name
     )

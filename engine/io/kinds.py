@@ -70,6 +70,10 @@ def looks_like_dicom(path: Path) -> bool:
     return start[128:132] == b"DICM" or (bare and len(start) == 132)
 
 
+def _not_found(path: Path) -> UserError:
+    return UserError(f"{path.name} was not found.", hint=f"Looked in {path.absolute().parent}.")
+
+
 def kind_of(path: Path) -> Kind:
     """What a path is.
 
@@ -79,7 +83,7 @@ def kind_of(path: Path) -> Kind:
     if path.is_dir():
         return Kind.FOLDER
     if not path.exists():
-        raise UserError(f"{path.name} was not found.", hint=f"Looked in {path.parent}.")
+        raise _not_found(path)
     kind = kind_by_name(path)
     if kind is None and looks_like_dicom(path):
         return Kind.DICOM
@@ -100,7 +104,9 @@ def reading(path: Path) -> Iterator[None]:
             f"{path.name} may not be read by this user.", hint="Ask for the right to read it."
         ) from error
     except FileNotFoundError as error:
-        raise UserError(f"{path.name} was not found.", hint=f"Looked in {path.parent}.") from error
+        raise UserError(
+            f"{path.name} was not found.", hint=f"Looked in {path.absolute().parent}."
+        ) from error
     except MemoryError as error:
         raise UserError(
             f"{path.name} does not fit into memory.", hint="Close other programs and try again."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +17,7 @@ from engine.sdseg.folder import load_model
 from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.trunk import load_pretrained
 from engine.sdseg.vision import TrunkVisionEncoder
+from engine.system.interrupt import Interrupt
 from engine.training.autoencoder import ceiling, train_autoencoder
 from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.finish import finish
@@ -60,7 +59,7 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
         _prepare_autoencoder(network, train, options, device, say)
     top = ceiling(network.autoencoder, val, device)
     say(f"encode -> decode Dice on val: {top:.4f}; scale factor {network.scale_factor:.4f}")
-    with _Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         trainer.run(lambda p: _report(p, trainer, say), lambda: interrupt.raised)
     return finish(options, trainer, weights, top, say)
 
@@ -117,7 +116,7 @@ def _prepare_autoencoder(
         if step % 100 == 0:
             say(f"autoencoder step {step}: loss {loss:.4f}")
 
-    with _Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         train_autoencoder(
             network.autoencoder,
             data,
@@ -145,22 +144,3 @@ def _report(progress: Progress, trainer: Trainer, say: Say) -> None:
         f"step {progress.step}/{progress.steps} ({trainer.cpu_minutes:.1f} CPU minutes): "
         f"{losses}{score}"
     )
-
-
-class _Interrupt:
-    """Turns Ctrl-C and SIGTERM into a question that the loop asks, so a checkpoint is written."""
-
-    raised = False
-
-    def __enter__(self) -> _Interrupt:
-        self._old = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: object) -> None:
-        if self.raised:  # asked twice: at once
-            os._exit(128 + number)
-        self.raised = True

@@ -36,6 +36,9 @@ class MouseRouter(QObject):
     """Sends what the mouse does to the tool, the camera or the view state."""
 
     hovered = Signal()  # the pointer, a modifier or the kind of drag changed
+    # Python empties a window that is garbage before Qt takes it apart and sends it last events;
+    # they find this.
+    _handlers: Mapping[QEvent.Type, Callable[..., bool]] = {}
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class MouseRouter(QObject):
         self._modifiers = Qt.KeyboardModifier.NoModifier
         self._held: set[int] = set()
         self._turned = 0
-        self._handlers: dict[QEvent.Type, Callable[..., bool]] = {
+        self._handlers = {
             QEvent.Type.MouseButtonPress: self._press,
             QEvent.Type.MouseButtonDblClick: self._press,
             QEvent.Type.MouseMove: self._move,
