@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.cli.main import say_warning
+from engine.domain.case import Case
+from engine.domain.volume import AXIS_PLANE
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -25,33 +27,50 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: nothing there can be opened.
     """
-    from engine.domain.volume import AXIS_PLANE
-    from engine.imaging.orientation import edge_letters
     from engine.io import list_cases, open_case
 
     rows: list[dict[str, Any]] = []
     for path in list_cases(args.path):
         case = open_case(path, series=args.series)
-        scan = case.scan
-        row = {
-            "case": case.name,
-            "modality": scan.modality,
-            "columns_rows_slices": list(scan.grid.shape[::-1]),
-            "spacing_mm": [round(s, 6) for s in scan.grid.spacing[::-1]]
-            if scan.grid.calibrated
-            else None,
-            "plane": AXIS_PLANE[scan.plane],
-            "slices": scan.slice_count,
-            "colour": scan.is_colour,
-            "type": str(scan.array.dtype),
-            "affine": scan.grid.affine.tolist(),
-            "warnings": list(case.warnings),
-        }
-        rows.append(row)
-        letters = edge_letters(scan.grid, scan.plane)
-        print(f"{case.name}: {scan.modality or 'unknown modality'}, {row['columns_rows_slices']} "
-              f"voxels of {row['spacing_mm'] or 'unknown'} mm, {scan.slice_count} "
-              f"{row['plane']} slices{', edges ' + str(letters) if letters else ''}")  # fmt: skip
+        rows.append(_row(case))
+        print(_text(case))
         for warning in case.warnings:
             say_warning(warning)
     return {"cases": rows}
+
+
+def _row(case: Case) -> dict[str, Any]:
+    """What `--json` writes of a case."""
+    scan = case.scan
+    spacing = [round(s, 6) for s in scan.grid.spacing[::-1]]
+    return {
+        "case": case.name,
+        "modality": scan.modality,
+        "columns_rows_slices": list(scan.grid.shape[::-1]),
+        "spacing_mm": spacing if scan.grid.calibrated else None,
+        "plane": AXIS_PLANE[scan.plane],
+        "slices": scan.slice_count,
+        "colour": scan.is_colour,
+        "type": str(scan.array.dtype),
+        "affine": scan.grid.affine.tolist(),
+        "warnings": list(case.warnings),
+    }
+
+
+def _text(case: Case) -> str:
+    """The same for people, in one line."""
+    from engine.imaging.orientation import edge_letters
+
+    scan = case.scan
+    columns, rows, slices = scan.grid.shape[::-1]
+    if scan.is_picture:
+        colour = "colour" if scan.is_colour else "grey"
+        return f"{case.name}: {colour} picture, {columns} x {rows} pixels"
+    spacing = " x ".join(f"{s:.4g}" for s in scan.grid.spacing[::-1])
+    text = (
+        f"{case.name}: {scan.modality or 'unknown modality'}, {columns} x {rows} x {slices} "
+        f"voxels of {spacing if scan.grid.calibrated else 'unknown'} mm, "
+        f"{scan.slice_count} {AXIS_PLANE[scan.plane]} slices"
+    )
+    letters = edge_letters(scan.grid, scan.plane)
+    return f"{text}, {letters.top} up and {letters.right} on the right" if letters else text

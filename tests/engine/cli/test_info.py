@@ -25,8 +25,8 @@ def test_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert row["columns_rows_slices"] == [70, 50, 1] and row["slices"] == 1
     assert row["spacing_mm"] is None and row["type"] == "uint8" and row["warnings"] == []
     printed = capsys.readouterr()
-    assert "eye: picture, [70, 50, 1] voxels of unknown mm" in printed.out
-    assert "edges" not in printed.out and printed.err == ""
+    assert "eye: colour picture, 70 x 50 pixels" in printed.out
+    assert "up and" not in printed.out and printed.err == ""
 
 
 def test_a_nifti_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,7 +36,8 @@ def test_a_nifti_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (row["plane"], row["slices"], row["colour"]) == ("axial", 5, False)
     assert row["affine"] == np.diag([-1.0, -1.5, 2.0, 1.0]).tolist()
     out = capsys.readouterr().out
-    assert "head" in out and "[1.0, 1.5, 2.0] mm" in out and "5 axial slices, edges" in out
+    assert "head: unknown modality, 24 x 20 x 5 voxels of 1 x 1.5 x 2 mm" in out
+    assert "5 axial slices, A up and L on the right" in out
 
 
 @pytest.mark.parametrize(("axis", "plane"), [(0, "sagittal"), (1, "coronal"), (2, "axial")])
