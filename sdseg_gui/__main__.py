@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+CHILD = "--child"
 USAGE = """usage: sdseg [PATH]            open the window, on PATH if it is given
        sdseg --demo            open the window on the built-in picture
        sdseg COMMAND ...       work without a window; sdseg COMMAND --help
 
-commands: segment, train, evaluate, models, info, commands
+commands: segment, train, evaluate, import-checkpoint, models, info, commands
 
 Research use only. Not a medical device."""
 
@@ -40,6 +41,10 @@ def _run(arguments: list[str]) -> int:
     if first in ("-h", "--help"):
         print(USAGE)
         return 0
+    if first == CHILD:
+        from engine.cli.child import main as run_child
+
+        return run_child(arguments[1:])
     if first == "commands":
         return _print_commands(arguments[1:])
     if _is_command(first):

@@ -245,9 +245,12 @@ def test_nothing_unpickles_runs_text_or_starts_a_shell() -> None:
         assert keywords(call).get("shell", "False") == "False", place
 
 
-def test_torch_load_is_used_for_the_pinned_trunk_alone_and_only_for_weights() -> None:
+def test_torch_load_is_used_in_two_places_and_only_for_weights() -> None:
     loads = [(place, call) for place, name, call in calls() if name == "torch.load"]
-    assert {place.split(":")[0] for place, _ in loads} <= {"engine/sdseg/trunk.py"}
+    assert {place.split(":")[0] for place, _ in loads} <= {
+        "engine/sdseg/trunk.py",
+        "engine/sdseg/unpickle.py",
+    }
     assert all(keywords(call).get("weights_only") == "True" for _, call in loads)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from engine.errors import Cancelled, UserError
 from engine.system.atomic import atomic_write_text
 
-# Each is a module beside this one with `add_parser(commands)` and `run(args) -> dict`.
-COMMANDS = ("segment", "train", "evaluate", "models", "info")
+# Each is a module beside this one, with _ for -, with `add_parser(commands)` and `run(args)`.
+COMMANDS = ("segment", "train", "evaluate", "import-checkpoint", "models", "info")
 
 
 class Failed(Exception):
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
-        module = import_module(f"engine.cli.{name}")
+        module = import_module(f"engine.cli.{name.replace('-', '_')}")
         command = module.add_parser(commands)
         command.add_argument("--json", type=Path, metavar="FILE", help="write the outcome there")
         command.set_defaults(run=module.run)

@@ -42,8 +42,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     model.add_argument("--seed", type=_seed, default=0, help="of the starting noise")
     model.add_argument("--samples", type=_positive, default=1, help="noises that are averaged")
     model.add_argument("--steps", type=_positive, default=1, help="only 1 is offered")
-    model.add_argument("--threshold", type=_share, default=0.5, metavar="P",
-                       help="foreground is where the probability is greater")  # fmt: skip
+    model.add_argument("--threshold", type=_share, metavar="P",
+                       help="foreground is where the probability is greater; default: 0.5, and of "
+                       "several classes the most probable")  # fmt: skip
     model.add_argument("--window", type=_window, metavar="LEVEL,WIDTH",
                        help="instead of the model's own rule")  # fmt: skip
     model.add_argument("--batch", type=_positive, help="default: the model's; 1 on a CPU")

@@ -16,7 +16,7 @@ class ModelUse:
     sha256: str
     target: str
     seed: int
-    threshold: float
+    threshold: float | None
     samples: int = 1
     device: str = ""
     precision: str = ""

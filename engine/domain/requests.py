@@ -23,7 +23,8 @@ class SegmentRequest:
         plane: axis to slice along; None means the scan's own.
         seed: of the starting noise.
         samples: number of noises whose probabilities are averaged.
-        threshold: foreground is where the probability is greater.
+        threshold: foreground is where the probability is greater; None means 0.5, and of several
+            classes the most probable one.
         window: (level, width) in real values to use instead of the model's own, or None.
         batch: slices a batch; None means the model's default.
     """
@@ -35,7 +36,7 @@ class SegmentRequest:
     plane: int | None = None
     seed: int = 0
     samples: int = 1
-    threshold: float = 0.5
+    threshold: float | None = None
     window: tuple[float, float] | None = None
     batch: int | None = None
 

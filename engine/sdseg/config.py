@@ -31,6 +31,7 @@ class UNetConfig:
         heads: attention heads, the same at every level.
         resnet_sampling: down- and up-sampling by residual blocks, with scale-shift time embedding,
             as published; plain convolutions otherwise.
+        class_count: number of embedded classes, or None without class embedding.
     """
 
     block_out_channels: tuple[int, ...] = (192, 384, 384, 768, 768)
@@ -40,6 +41,7 @@ class UNetConfig:
     dropout: float = 0.2
     norm_num_groups: int = 32
     resnet_sampling: bool = True
+    class_count: int | None = None
 
 
 @dataclass(frozen=True)

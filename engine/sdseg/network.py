@@ -99,6 +99,7 @@ def build_unet(config: UNetConfig, condition_channels: int, latent_size: int) ->
         norm_eps=1e-5,
         resnet_time_scale_shift="scale_shift" if config.resnet_sampling else "default",
         add_attention=any(config.attention),
+        num_class_embeds=config.class_count,
         heads=config.heads,
     )
 
@@ -175,19 +176,80 @@ class SDSegNetwork(nn.Module):
         """
         return self.vision_encoder(picture)
 
-    def predict(self, z_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
-        """The U-Net's raw output for noisy latents [B, 4, h, w] at timesteps [B]."""
-        return self.unet(torch.cat([z_t, condition], dim=1), timestep).sample
+    def predict(
+        self, z_t: Tensor, timestep: Tensor, condition: Tensor, classes: Tensor | None = None
+    ) -> Tensor:
+        """The U-Net's raw output for noisy latents [B, 4, h, w] at timesteps [B].
 
-    def estimate_z0(self, noise: Tensor, condition: Tensor) -> Tensor:
+        Args:
+            z_t, timestep: noisy latents and where they stand.
+            condition: condition latents, [B, C, h, w].
+            classes: class ids, int64 [B], for a U-Net with class embedding.
+        """
+        return self.unet(torch.cat([z_t, condition], dim=1), timestep, class_labels=classes).sample
+
+    def estimate_z0(
+        self, noise: Tensor, condition: Tensor, classes: Tensor | None = None
+    ) -> Tensor:
         """The single reverse step: pure noise at T-1 to the latent estimate (section 2.3)."""
         timestep = torch.full((len(noise),), self.schedule.last, device=noise.device)
-        output = self.predict(noise, timestep, condition)
+        output = self.predict(noise, timestep, condition, classes)
         return self.schedule.latent_estimate(output, noise, timestep, self.prediction_type)
 
     def decode_picture(self, z0: Tensor) -> Tensor:
         """The decoded mask picture, [B, 3, H, W], about -1 outside and 1 inside."""
         return self.autoencoder.decode(z0 / self.scale_factor).sample  # type: ignore[union-attr]
+
+    @property
+    def class_count(self) -> int | None:
+        """Classes with background of a U-Net with class embedding; None for a binary one."""
+        return self.unet.config["num_class_embeds"]
+
+    def for_each_class(
+        self, noise: Tensor, condition: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Noise, condition and class ids of one pass a class, slice by slice.
+
+        Args:
+            noise, condition: of B slices.
+
+        Returns:
+            B * K rows, the classes of a slice together; as they came for a binary network.
+        """
+        count = self.class_count
+        if count is None:
+            return noise, condition, None
+        classes = torch.arange(count, device=noise.device).repeat(len(noise))
+        return (
+            noise.repeat_interleave(count, dim=0),
+            condition.repeat_interleave(count, dim=0),
+            classes,
+        )
+
+    def probabilities(self, z0: Tensor, temperature: float = 1.0) -> Tensor:
+        """Decoded latent estimates as probabilities.
+
+        Args:
+            z0: [B, 4, h, w] of a binary network; [B * K, 4, h, w] with class embedding.
+            temperature: of the softmax over the classes.
+
+        Returns:
+            [B, 1, H, W] of the foreground; or [B, K, H, W] of the classes, whose scores are the
+            channel means of the decoded pictures, that of the background negated, as in the
+            authors' code.
+        """
+        count = self.class_count
+        if count is None:
+            return self.decode(z0)[:, None]
+        return (self.class_scores(z0) / temperature).softmax(dim=1)
+
+    def class_scores(self, z0: Tensor) -> Tensor:
+        """Scores [B, K, H, W] of B * K latent estimates, about -1 and 1."""
+        scores = self.decode_picture(z0).float().mean(dim=1)
+        scores = scores.reshape(-1, self.class_count or 1, *scores.shape[1:])
+        sign = torch.ones(scores.shape[1], device=scores.device)
+        sign[0] = -1.0
+        return scores * sign.view(1, -1, 1, 1)
 
     def decode(self, z0: Tensor) -> Tensor:
         """Foreground probability [B, H, W] in 0..1: the decoded picture, clamped, channel mean."""

@@ -35,6 +35,9 @@ from engine.sdseg.preprocess import (
 )
 
 Progress = Callable[[int, int], None]
+# Maps [C, size, size] on the network's square (one of a binary network, else one a class), and
+# where the slice lies in it.
+Answer = tuple[NDArray[np.float32], Placement]
 
 
 class Segmenter:
@@ -157,7 +160,7 @@ class Segmenter:
 
     def _batch_if_it_fits(
         self, request: SegmentRequest, part: list[int], values: tuple[float, float], noise: Tensor
-    ) -> list[tuple[NDArray[np.float32], Placement]] | None:
+    ) -> list[Answer] | None:
         """As `_batch`, or None if memory ran out; by then the error's tensors are gone."""
         try:
             with self._clock("total"), repeatable(self.device):
@@ -175,8 +178,8 @@ class Segmenter:
         values: tuple[float, float],
         noise: Tensor,
         size: int,
-    ) -> list[tuple[NDArray[np.float32], Placement]]:
-        """Probability on the network's square for each slice; padded to a whole batch."""
+    ) -> list[Answer]:
+        """Probabilities on the network's square for each slice; padded to a whole batch."""
         rules, axis = self.info.preprocessing, request.axis
         region = _region(request.scan, axis, request.box)
         prepared = [prepare(request.scan, n, region, rules, values, axis) for n in part]
@@ -187,12 +190,14 @@ class Segmenter:
             condition = self.network.condition(batch)
         condition = condition.float()
         total = torch.zeros(())
+        temperature = self.info.softmax_temperature or 1.0
         for sample in noise:
-            start = sample.expand(size, -1, -1, -1).to(self.device)
+            same = sample.expand(size, -1, -1, -1).to(self.device)
+            start, conditions, classes = self.network.for_each_class(same, condition)
             with self._clock("unet"):  # fp32: at T-1 an error in the noise grows 38.7 times
-                z0 = self.network.estimate_z0(start, condition)
+                z0 = self.network.estimate_z0(start, conditions, classes)
             with self._clock("decode"), autocast(self.device, self.precision):
-                total = total + self.network.decode(z0).float().cpu()
+                total = total + self.network.probabilities(z0, temperature).float().cpu()
         mean = (total / len(noise)).numpy()
         return [(mean[n], placement) for n, (_, placement) in enumerate(prepared)]
 
@@ -200,20 +205,38 @@ class Segmenter:
         self,
         request: SegmentRequest,
         index: int,
-        answer: tuple[NDArray[np.float32], Placement],
+        answer: Answer,
         target: Target | None,
     ) -> Proposal:
-        probability = restore(*answer)
-        value = 1 if target else min(self.info.classes)
+        maps = np.stack([restore(one, answer[1]) for one in answer[0]])
+        labels, probability = self._decide(maps, request.threshold, target)
         return Proposal(
             index=index,
             plane=request.axis,
             region=_region(request.scan, request.axis, request.box),
-            labels=np.where(probability > request.threshold, np.uint8(value), np.uint8(0)),
+            labels=labels,
             probability=probability,
             model_sha256=self.entry.sha256,
             seed=request.seed,
         )
+
+    def _decide(
+        self, maps: NDArray[np.float32], threshold: float | None, target: Target | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Labels and foreground probability of the maps [C, rows, columns] on the native grid."""
+        if len(maps) == 1:
+            value = np.uint8(1 if target else min(self.info.classes))
+            found = maps[0] > (0.5 if threshold is None else threshold)
+            return np.where(found, value, np.uint8(0)), maps[0]
+        if threshold is None:
+            winner = maps.argmax(axis=0).astype(np.uint8)
+        else:
+            likeliest = maps[1:].argmax(axis=0).astype(np.uint8) + np.uint8(1)
+            winner = np.where(1.0 - maps[0] > threshold, likeliest, np.uint8(0))
+        if target is None:
+            return winner, 1.0 - maps[0]
+        wanted = list(target.class_ids)
+        return np.isin(winner, wanted).astype(np.uint8), maps[wanted].sum(axis=0)
 
     def _make_room(self, size: int) -> int:
         """After running out of memory: half the batch, then the CPU."""

@@ -11,6 +11,8 @@ from typing import Any
 def child_command(arguments: Sequence[str]) -> list[str]:
     """The command that runs this program with other arguments.
 
+    Tasks that are not for people start with "--child" (see `engine.cli.child`).
+
     A frozen build has no interpreter to hand a script to: there the executable is the program. In
     a checkout and a wheel the package `sdseg_gui` is the entry, which imports no Qt for commands.
     """
