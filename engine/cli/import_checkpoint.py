@@ -6,12 +6,24 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli.segment import parse_window
 from engine.cli.train import parse_target
 from engine.errors import UserError
 
 if TYPE_CHECKING:
     from engine.sdseg.import_checkpoint import ImportOptions
 
+# How the authors' code prepares each data set at inference.
+PREPARED: dict[str, dict[str, Any]] = {
+    "cvc": {"resample": "pillow_bilinear"},
+    "kvasir": {"resample": "pillow_bicubic"},
+    "refuge2": {"resample": "pillow_bilinear"},
+    "btcv": {"intensity": "window_extremes", "window": (75.0, 400.0),
+             "resample": "corners", "layout": "file"},
+    "sts3d": {"intensity": "window_extremes", "window": (500.0, 1200.0),
+              "resample": "corners", "layout": "file"},
+}  # fmt: skip
+VOLUMES, CROPPED = ("btcv", "sts3d"), ("refuge2",)
 MAX_YAML_BYTES = 1_000_000
 
 
@@ -30,6 +42,10 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
                         help="the U-Net's last weights instead of the averaged ones")  # fmt: skip
     parser.add_argument("--name", help="of the model; default: the output folder's")
     parser.add_argument("--title", default="")
+    parser.add_argument("--preprocess", choices=list(PREPARED), default="cvc",
+                        help="pictures as of this data set; default: cvc")  # fmt: skip
+    parser.add_argument("--window", type=parse_window, metavar="LEVEL,WIDTH",
+                        help="instead of that data set's")  # fmt: skip
     parser.add_argument("--target", action="append", default=[], metavar="NAME=ID[,ID]",
                         help="can be given several times; default: one a class")  # fmt: skip
     return parser
@@ -75,10 +91,15 @@ def _options(args: argparse.Namespace) -> ImportOptions:
 
     name = args.name or args.output.name
     settings = read_settings(args.config) if args.config else {}
+    rules = dict(PREPARED[args.preprocess])
+    if args.window:
+        rules = {"intensity": "window"} | rules | {"window": args.window}
     return ImportOptions(
         name=name,
         title=args.title or name,
-        preprocessing=Preprocessing(size=256, channels="rgb", fit="squeeze", intensity="full"),
+        preprocessing=Preprocessing.model_validate({"size": 256, **rules}),
+        plane="axial" if args.preprocess in VOLUMES else "scan",
+        roi="box" if args.preprocess in CROPPED else "none",
         targets=tuple(parse_target(text) for text in args.target),
         raw=args.raw,
         command="sdseg " + shlex.join(args.typed),

@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     model.add_argument("--threshold", type=_share, metavar="P",
                        help="foreground is where the probability is greater; default: 0.5, and of "
                        "several classes the most probable")  # fmt: skip
-    model.add_argument("--window", type=_window, metavar="LEVEL,WIDTH",
+    model.add_argument("--window", type=parse_window, metavar="LEVEL,WIDTH",
                        help="instead of the model's own rule")  # fmt: skip
     model.add_argument("--batch", type=_positive, help="default: the model's; 1 on a CPU")
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -182,7 +182,12 @@ def _share(text: str) -> float:
     return value
 
 
-def _window(text: str) -> tuple[float, float]:
+def parse_window(text: str) -> tuple[float, float]:
+    """``40,400`` as (level, width).
+
+    Raises:
+        ValueError, argparse.ArgumentTypeError: it does not look like that.
+    """
     level, width = (float(x) for x in text.split(","))
     if not (isfinite(level) and isfinite(width) and width > 0):
         raise argparse.ArgumentTypeError("needs a level and a positive width")

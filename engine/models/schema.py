@@ -41,9 +41,15 @@ class Preprocessing(_Frozen):
         channels: "rgb" (grey is repeated), "grey" (colour is turned grey, then repeated), or
             "neighbours" (the slices before, at and behind, as the three channels).
         fit: "squeeze" to the square, or "pad" to a square in the picture's own proportions.
-        intensity: how real values become [-1, 1]: "full" (0..255 or the dtype's whole range),
-            "percentile" (1 % to 99 % of the region's values), or "window" (level, width).
-        window: (level, width) for "window".
+        intensity: how real values become [-1, 1]: "full" (8-bit values as they are, else as
+            "percentile"), "percentile" (1 % to 99 % of the region's values), "window" (level,
+            width), or "window_extremes" (clipped to the window, then the smallest and the largest
+            value of the whole scan).
+        window: (level, width) for the last two.
+        resample: "area" (linear, antialiased), "corners" (linear, corner voxels on corner pixels),
+            "pillow_bilinear" or "pillow_bicubic" (Pillow's own on 8-bit pictures).
+        layout: "shown", or "file": rows along the file's first axis, columns along its second, as
+            nibabel gives a slice.
         field_mm: side of the square, in mm, that fills the network's picture; None for pictures
             without calibration. Larger regions are covered by their whole extent instead.
     """
@@ -51,13 +57,15 @@ class Preprocessing(_Frozen):
     size: int = Field(ge=32, le=MAX_SIZE, multiple_of=32)
     channels: Literal["rgb", "grey", "neighbours"] = "rgb"
     fit: Literal["squeeze", "pad"] = "squeeze"
-    intensity: Literal["full", "percentile", "window"] = "full"
+    intensity: Literal["full", "percentile", "window", "window_extremes"] = "full"
     window: tuple[float, float] | None = None
     field_mm: float | None = None
+    resample: Literal["area", "corners", "pillow_bilinear", "pillow_bicubic"] = "area"
+    layout: Literal["shown", "file"] = "shown"
 
     @model_validator(mode="after")
     def _window_is_known(self) -> Preprocessing:
-        if self.intensity == "window" and (self.window is None or not self.window[1] > 0):
+        if self.intensity.startswith("window") and (self.window is None or not self.window[1] > 0):
             raise ValueError("a window needs a level and a positive width")
         return self
 

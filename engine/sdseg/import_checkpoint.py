@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
+from typing import Literal
 
 import torch
 from safetensors import safe_open
@@ -42,6 +43,7 @@ class ImportOptions:
     Attributes:
         name, title: of the model.
         preprocessing: how pictures are to be prepared.
+        plane, roi: as in model.json.
         targets: named targets; () makes one a class.
         raw: the U-Net's last weights instead of the averaged ones.
         heads, dropout: of the U-Net, as trained.
@@ -51,6 +53,8 @@ class ImportOptions:
     name: str
     title: str
     preprocessing: Preprocessing
+    plane: Literal["scan", "axial"] = "scan"
+    roi: Literal["none", "box"] = "none"
     targets: tuple[Target, ...] = ()
     raw: bool = False
     heads: int = ldm.HEADS
@@ -235,6 +239,8 @@ def _describe(network: SDSegNetwork, source: Path, steps: int, options: ImportOp
         targets=tuple(TargetEntry(name=t.name, class_ids=t.class_ids) for t in targets),
         class_coding="embed" if count else "binary",
         preprocessing=options.preprocessing,
+        plane=options.plane,
+        roi=options.roi,
         trained_timesteps="uniform",
         prediction_type="epsilon",
         scale_factor=network.scale_factor,

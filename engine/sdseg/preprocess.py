@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from engine.domain.box import Box, full_box
@@ -22,20 +23,57 @@ SAMPLES_FOR_PERCENTILES = 1_000_000
 
 
 @dataclass(frozen=True)
+class Turn:
+    """From a slice of the array to the file's own rows and columns: flips, then transposition."""
+
+    flip_rows: bool = False
+    flip_columns: bool = False
+    transpose: bool = False
+
+    def apply(self, values: Tensor) -> Tensor:
+        """[..., rows, columns], turned."""
+        flipped = values.flip(self._axes) if self._axes else values
+        return flipped.transpose(-2, -1) if self.transpose else flipped
+
+    def revert(self, values: Tensor) -> Tensor:
+        """The reverse of `apply`."""
+        upright = values.transpose(-2, -1) if self.transpose else values
+        return upright.flip(self._axes) if self._axes else upright
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        return (-2,) * self.flip_rows + (-1,) * self.flip_columns
+
+
+UPRIGHT = Turn()
+
+
+def turn_of(scan: Volume, axis: int, rules: Preprocessing) -> Turn:
+    """How slices along `axis` are turned for a model."""
+    if rules.layout == "shown" or scan.is_picture:
+        return UPRIGHT
+    rows, columns = (a for a in range(3) if a != axis)
+    form = scan.stored
+    return Turn(form.flipped[rows], form.flipped[columns], form.axes[rows] > form.axes[columns])
+
+
+@dataclass(frozen=True)
 class Placement:
     """Where a region lies inside the network's square picture.
 
     Attributes:
-        native: (rows, columns) of the region on the scan's grid.
+        native: (rows, columns) of the region on the scan's grid, turned as `turn` says.
         inner: (rows, columns) it takes inside the square.
         offset: (top, left) of that part.
         size: side of the square.
+        turn: how the region was turned before.
     """
 
     native: tuple[int, int]
     inner: tuple[int, int]
     offset: tuple[int, int]
     size: int
+    turn: Turn = UPRIGHT
 
 
 def spacing_in_slice(scan: Volume, axis: int) -> tuple[float, float]:
@@ -45,7 +83,10 @@ def spacing_in_slice(scan: Volume, axis: int) -> tuple[float, float]:
 
 
 def place(
-    native: tuple[int, int], spacing: tuple[float, float] | None, rules: Preprocessing
+    native: tuple[int, int],
+    spacing: tuple[float, float] | None,
+    rules: Preprocessing,
+    turn: Turn = UPRIGHT,
 ) -> Placement:
     """Decides where a region goes in the square.
 
@@ -53,19 +94,20 @@ def place(
     surrounded by the lowest value; a larger one is shrunk to fit.
 
     Args:
-        native: (rows, columns) of the region.
-        spacing: (row, column) distance in mm, or None if it is not known.
+        native: (rows, columns) of the region, turned.
+        spacing: (row, column) distance in mm, likewise, or None if it is not known.
         rules: the model's preprocessing.
+        turn: how it was turned.
     """
     size = rules.size
     if rules.fit == "squeeze":
-        return Placement(native, (size, size), (0, 0), size)
+        return Placement(native, (size, size), (0, 0), size, turn)
     row_mm, column_mm = spacing or (1.0, 1.0)
     extent = (native[0] * row_mm, native[1] * column_mm)
     field = max(*extent, rules.field_mm or 0.0)
     inner = tuple(min(max(round(length / field * size), 1), size) for length in extent)
     offset = ((size - inner[0]) // 2, (size - inner[1]) // 2)
-    return Placement(native, (inner[0], inner[1]), offset, size)
+    return Placement(native, (inner[0], inner[1]), offset, size, turn)
 
 
 def intensity_range(
@@ -79,10 +121,10 @@ def intensity_range(
         box: region of interest, or None.
         window: (level, width) that a person chose instead of the model's rule.
     """
-    chosen = window or (rules.window if rules.intensity == "window" else None)
+    chosen = window or (rules.window if rules.intensity.startswith("window") else None)
     if chosen is not None:
-        level, width = chosen
-        return level - width / 2, level + width / 2
+        low, high = chosen[0] - chosen[1] / 2, chosen[0] + chosen[1] / 2
+        return _extremes(scan, low, high) if rules.intensity == "window_extremes" else (low, high)
     if rules.intensity == "full" and scan.array.dtype == np.uint8:
         return 0.0, 255.0
     part = scan.array[(box or full_box(scan.grid.shape)).slices]
@@ -98,6 +140,17 @@ def intensity_range(
         return 0.0, 1.0
     low, high = (float(x) for x in scan.real(np.percentile(finite, (1, 99))))
     return low, high if high > low else low + 1.0
+
+
+def _extremes(scan: Volume, low: float, high: float) -> tuple[float, float]:
+    """The smallest and the largest value of a scan, clipped to low..high."""
+    loaded = np.flatnonzero(scan.loaded)
+    values = scan.array if len(loaded) == scan.slice_count else scan.array.take(loaded, scan.plane)
+    if values.size == 0:
+        return low, high
+    ends = scan.real(np.array([values.min(), values.max()])).clip(low, high)
+    first, last = sorted(float(x) for x in ends)
+    return (first, last) if last > first else (low, high)
 
 
 def _neighbours(scan: Volume, index: int, axis: int) -> list[int]:
@@ -149,20 +202,42 @@ def prepare(
     scaled = ((real - low) / (high - low) * 2.0 - 1.0).clamp(-1.0, 1.0).nan_to_num(-1.0)
     if scan.inverted:  # MONOCHROME1: the network sees what a reader sees
         scaled = -scaled
+    turn = turn_of(scan, axis, rules)
+    scaled = turn.apply(scaled)
     spacing = spacing_in_slice(scan, axis) if scan.grid.calibrated else None
-    placement = place((scaled.shape[1], scaled.shape[2]), spacing, rules)
-    return into_square(scaled, placement, fill=-1.0).numpy(), placement
+    if spacing and turn.transpose:
+        spacing = spacing[1], spacing[0]
+    placement = place((scaled.shape[1], scaled.shape[2]), spacing, rules, turn)
+    return into_square(scaled, placement, fill=-1.0, how=rules.resample).numpy(), placement
 
 
-def into_square(values: Tensor, placement: Placement, fill: float) -> Tensor:
-    """Resamples [C, rows, columns] (antialiased) into the square [C, size, size]."""
-    inner = F.interpolate(
-        values[None], size=placement.inner, mode="bilinear", antialias=True, align_corners=False
-    )[0]
+def into_square(values: Tensor, placement: Placement, fill: float, how: str = "area") -> Tensor:
+    """Resamples [C, rows, columns] in [-1, 1] into the square [C, size, size]; see the schema."""
+    if how.startswith("pillow"):
+        inner = _by_pillow(values, placement.inner, bicubic=how == "pillow_bicubic")
+    else:
+        corners = how == "corners"
+        inner = F.interpolate(
+            values[None],
+            size=placement.inner,
+            mode="bilinear",
+            antialias=not corners,
+            align_corners=corners,
+        )[0]
     square = torch.full((len(values), placement.size, placement.size), fill)
     top, left = placement.offset
     square[:, top : top + placement.inner[0], left : left + placement.inner[1]] = inner
     return square
+
+
+def _by_pillow(values: Tensor, size: tuple[int, int], bicubic: bool) -> Tensor:
+    """As Pillow resizes an 8-bit RGB picture, its rounding included."""
+    method = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
+    picture = ((values + 1.0) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy()
+    resized = np.asarray(
+        Image.fromarray(picture).resize((size[1], size[0]), method), dtype=np.float32
+    )
+    return torch.from_numpy(resized).permute(2, 0, 1) / 127.5 - 1.0
 
 
 def restore(probability: NDArray[np.float32] | Tensor, placement: Placement) -> NDArray[np.float32]:
@@ -186,4 +261,4 @@ def restore(probability: NDArray[np.float32] | Tensor, placement: Placement) -> 
         antialias=shrinks,
         align_corners=False,
     )
-    return back[0, 0].numpy()
+    return placement.turn.revert(back[0, 0]).contiguous().numpy()

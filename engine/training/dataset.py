@@ -86,7 +86,7 @@ def _slices(
         picture, placement = prepare(scan, index, WHOLE, rules, values, axis)
         classes = mask.real(mask.slice(index, axis)).round().astype(np.uint8)
         inside = torch.from_numpy(target.of(classes).astype(np.float32))[None]
-        truth = into_square(inside, placement, fill=0.0)[0]
+        truth = into_square(placement.turn.apply(inside), placement, fill=0.0)[0]
         as_bytes = ((torch.from_numpy(picture) + 1.0) * 127.5).round().to(torch.uint8)
         result.append((as_bytes, (truth * 255.0).round().to(torch.uint8)))
     return result

@@ -1,13 +1,18 @@
 """Into the network's square and back."""
 
+from itertools import permutations
+
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from engine.domain.box import Box
 from engine.domain.grid import Grid, picture_grid
 from engine.domain.volume import Volume
+from engine.io import open_case
 from engine.models.schema import Preprocessing
 from engine.sdseg.preprocess import intensity_range, place, prepare, restore
 
@@ -116,3 +121,59 @@ def test_slices_along_another_axis() -> None:
     picture, placement = prepare(scan, 2, WHOLE, rules, (0.0, 10.0), axis=1)
     assert placement.native == (4, 8)
     assert (picture == 1.0).all()
+
+
+# As the authors prepare their pictures
+
+PILLOW = {
+    "pillow_bilinear": Image.Resampling.BILINEAR,
+    "pillow_bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@pytest.mark.parametrize("how", PILLOW)
+def test_pillow_s_own_resampling_is_repeated_to_the_bit(how: str) -> None:
+    colours = np.random.default_rng(1).integers(0, 256, (90, 130, 3)).astype(np.uint8)
+    scan = Volume(colours[None], picture_grid(90, 130), modality="picture")
+    rules = Preprocessing(size=64, resample=how)
+    picture, _ = prepare(scan, 0, WHOLE, rules, intensity_range(scan, rules, None))
+    expected = np.asarray(Image.fromarray(colours).resize((64, 64), PILLOW[how]))
+    assert np.array_equal(np.rint((picture + 1.0) * 127.5), expected.transpose(2, 0, 1))
+
+
+def test_corners_are_sampled_as_a_spline_zoom_of_order_one() -> None:
+    values = np.random.default_rng(2).normal(size=(40, 1)) * np.ones((40, 30))
+    scan = volume(values[None].astype(np.float32))
+    rules = Preprocessing(size=64, intensity="window", window=(0.0, 20.0), resample="corners")
+    picture, _ = prepare(scan, 0, WHOLE, rules, intensity_range(scan, rules, None))
+    expected = np.interp(np.linspace(0, 39, 64), np.arange(40), values[:, 0]) / 10.0
+    assert np.abs(picture[0] - expected[:, None]).max() < 1e-5
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1), (1, -1, -1)])
+def test_the_file_s_layout_is_what_nibabel_shows(tmp_path, order, signs) -> None:
+    stored = np.random.default_rng(3).integers(0, 200, (64, 64, 64)).astype(np.uint8)
+    affine = np.zeros((4, 4))
+    for axis in range(3):
+        affine[order[axis], axis] = signs[axis]
+    affine[3, 3] = 1.0
+    nibabel.Nifti1Image(stored, affine).to_filename(tmp_path / "a.nii")
+    scan = open_case(tmp_path / "a.nii").scan
+    rules = Preprocessing(size=64, layout="file", intensity="window", window=(100.0, 200.0))
+    axis = scan.stored.axes.index(2)  # along the file's third axis
+    number = 63 - 5 if scan.stored.flipped[axis] else 5
+    picture, placement = prepare(scan, number, WHOLE, rules, (0.0, 200.0), axis)
+    assert np.array_equal(np.rint((picture[0] + 1.0) * 100.0), stored[:, :, 5])
+    back = restore(picture[0], placement)
+    assert np.allclose((back + 1.0) * 100.0, scan.slice(number, axis), atol=1e-3)
+
+
+def test_extremes_are_those_of_the_clipped_scan() -> None:
+    rules = Preprocessing(size=64, intensity="window_extremes", window=(75.0, 400.0))
+    wide = volume(np.array([-1000, 0, 900], np.int16).reshape(1, 1, 3))
+    narrow = volume(np.array([-50, 0, 120], np.int16).reshape(1, 1, 3))
+    outside = volume(np.full((1, 1, 3), 900, np.int16))
+    assert intensity_range(wide, rules, None) == (-125.0, 275.0)
+    assert intensity_range(narrow, rules, None) == (-50.0, 120.0)
+    assert intensity_range(outside, rules, None) == (-125.0, 275.0)
