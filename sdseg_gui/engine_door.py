@@ -114,6 +114,7 @@ class EngineDoor:
             seed=request.seed,
             threshold=request.threshold,
             samples=request.samples,
+            steps=request.steps,
             device=segmenter.device.type,
             precision=segmenter.precision,
             batch=segmenter.batch,

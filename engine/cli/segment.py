@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DEMO_FOLDER = Path("sdseg-demo")
 DEMO_PICTURE = "retina.jpg"
 LARGEST_SEED = 2**63
+MOST_STEPS = 1000
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -41,7 +42,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     model.add_argument("--target", default="", metavar="NAME", help="writes 1; default: class ids")
     model.add_argument("--seed", type=_seed, default=0, help="of the starting noise")
     model.add_argument("--samples", type=_positive, default=1, help="noises that are averaged")
-    model.add_argument("--steps", type=_positive, default=1, help="only 1 is offered")
+    model.add_argument("--steps", type=_steps, default=1, help="more than one is DDIM")
     model.add_argument("--threshold", type=_share, metavar="P",
                        help="foreground is where the probability is greater; default: 0.5, and of "
                        "several classes the most probable")  # fmt: skip
@@ -172,6 +173,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _steps(text: str) -> int:
+    value = _positive(text)
+    if value > MOST_STEPS:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_STEPS}")
     return value
 
 

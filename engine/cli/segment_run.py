@@ -63,8 +63,6 @@ class Run:
         self.args = args
         self.is_stopped = is_stopped
         self.named = find_model(args.model) if args.model else None
-        if args.steps > 1:
-            _refuse_steps(self.named)
         self._loaded: dict[str, Segmenter] = {}
 
     def one(self, job: Job) -> Outcome:
@@ -158,6 +156,7 @@ class Run:
             plane=axis,
             seed=args.seed,
             samples=args.samples,
+            steps=args.steps,
             threshold=args.threshold,
             window=args.window,
             batch=args.batch,
@@ -225,18 +224,6 @@ class Run:
         }
 
 
-def _refuse_steps(entry: ModelEntry | None) -> None:
-    """Raises UserError, saying which of two reasons holds."""
-    if entry is not None and entry.info.trained_timesteps == "last":
-        raise UserError(
-            f"{entry.info.title} was trained for a single step.",
-            hint="Leave --steps out.",
-        )
-    raise UserError(
-        "SDSeg answers in one step; more than one is not offered.", hint="Leave --steps out."
-    )
-
-
 def _too_large(case: Case, segmenter: Segmenter) -> str:
     field = segmenter.info.preprocessing.field_mm or 0.0
     return (
@@ -299,6 +286,7 @@ def _model_use(segmenter: Segmenter, request: SegmentRequest) -> ModelUse:
         seed=request.seed,
         threshold=request.threshold,
         samples=request.samples,
+        steps=request.steps,
         device=segmenter.device.type,
         precision=segmenter.precision,
         batch=segmenter.batch,

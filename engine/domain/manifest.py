@@ -18,6 +18,7 @@ class ModelUse:
     seed: int
     threshold: float | None
     samples: int = 1
+    steps: int = 1
     device: str = ""
     precision: str = ""
     batch: int = 1

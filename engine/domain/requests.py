@@ -23,6 +23,7 @@ class SegmentRequest:
         plane: axis to slice along; None means the scan's own.
         seed: of the starting noise.
         samples: number of noises whose probabilities are averaged.
+        steps: of the reverse process; SDSeg takes one, more are DDIM.
         threshold: foreground is where the probability is greater; None means 0.5, and of several
             classes the most probable one.
         window: (level, width) in real values to use instead of the model's own, or None.
@@ -36,6 +37,7 @@ class SegmentRequest:
     plane: int | None = None
     seed: int = 0
     samples: int = 1
+    steps: int = 1
     threshold: float | None = None
     window: tuple[float, float] | None = None
     batch: int | None = None

@@ -189,12 +189,34 @@ class SDSegNetwork(nn.Module):
         return self.unet(torch.cat([z_t, condition], dim=1), timestep, class_labels=classes).sample
 
     def estimate_z0(
-        self, noise: Tensor, condition: Tensor, classes: Tensor | None = None
+        self,
+        noise: Tensor,
+        condition: Tensor,
+        classes: Tensor | None = None,
+        steps: int = 1,
     ) -> Tensor:
-        """The single reverse step: pure noise at T-1 to the latent estimate (section 2.3)."""
-        timestep = torch.full((len(noise),), self.schedule.last, device=noise.device)
-        output = self.predict(noise, timestep, condition, classes)
-        return self.schedule.latent_estimate(output, noise, timestep, self.prediction_type)
+        """From pure noise to the latent estimate.
+
+        One step at T-1 is SDSeg's inference (section 2.3). More are DDIM without added noise (Song
+        et al., ICLR 2021, eq. 12 with sigma = 0), evenly spaced from T-1, for comparison.
+
+        Args:
+            noise: [B, 4, h, w].
+            condition: condition latents, [B, C, h, w].
+            classes: class ids, int64 [B], for a U-Net with class embedding.
+            steps: 1 to T.
+        """
+        schedule, kind = self.schedule, self.prediction_type
+        spaced = torch.linspace(schedule.last, 0, steps + 1)[:-1].round().long()
+        z_t, z0 = noise, noise
+        for number, t in enumerate(spaced):
+            here = t.expand(len(noise)).to(noise.device)
+            output = self.predict(z_t, here, condition, classes)
+            z0 = schedule.latent_estimate(output, z_t, here, kind)
+            if number + 1 < steps:
+                left = schedule.noise_estimate(output, z_t, here, kind)
+                z_t = schedule.add_noise(z0, left, spaced[number + 1].expand(len(noise)))
+        return z0
 
     def decode_picture(self, z0: Tensor) -> Tensor:
         """The decoded mask picture, [B, 3, H, W], about -1 outside and 1 inside."""

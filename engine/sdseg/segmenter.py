@@ -116,9 +116,11 @@ class Segmenter:
 
         Raises:
             Cancelled: asked to stop.
-            UserError: the target is unknown, or the slices lie outside the scan.
+            UserError: the target is unknown, the slices lie outside the scan, or the model was
+                not trained for so many steps.
         """
         target = self.target(request.target)
+        self._check_steps(request.steps)
         slices = self._slices(request)
         values = intensity_range(request.scan, self.info.preprocessing, request.box, request.window)
         noise = self._noise(request)
@@ -137,6 +139,12 @@ class Segmenter:
             done += len(part)
             if progress:
                 progress(done, len(slices))
+
+    def _check_steps(self, steps: int) -> None:
+        if steps > 1 and self.info.trained_timesteps == "last":
+            raise UserError(
+                f"{self.info.title} was trained for a single step.", hint="Leave --steps out."
+            )
 
     def _slices(self, request: SegmentRequest) -> list[int]:
         axis, scan = request.axis, request.scan
@@ -195,7 +203,7 @@ class Segmenter:
             same = sample.expand(size, -1, -1, -1).to(self.device)
             start, conditions, classes = self.network.for_each_class(same, condition)
             with self._clock("unet"):  # fp32: at T-1 an error in the noise grows 38.7 times
-                z0 = self.network.estimate_z0(start, conditions, classes)
+                z0 = self.network.estimate_z0(start, conditions, classes, request.steps)
             with self._clock("decode"), autocast(self.device, self.precision):
                 total = total + self.network.probabilities(z0, temperature).float().cpu()
         mean = (total / len(noise)).numpy()

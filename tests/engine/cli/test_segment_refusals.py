@@ -231,7 +231,6 @@ def test_mask_and_probability_never_share_a_file(
         (("--roi", "0,0,5,5,0,2"), "--roi"),
         (("--slices", "0:2"), "slices 0 to 0"),
         (("--target", "cup"), "'cup'"),
-        (("--steps", "20"), "one step"),
         (("--model", "nobody"), "nobody"),
     ],
 )

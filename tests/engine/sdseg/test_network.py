@@ -115,3 +115,18 @@ def test_one_step_from_pure_noise_follows_equation_2() -> None:
     abar = float(network.schedule.alphas_cumprod[999])
     expected = (noise - (1 - abar) ** 0.5 * eps) / abar**0.5
     torch.testing.assert_close(z0, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_two_steps_go_by_way_of_the_first_estimate() -> None:
+    network = SDSegNetwork.build(TINY).eval()
+    noise, condition = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
+    abar = network.schedule.alphas_cumprod
+    with torch.inference_mode():
+        first = network.predict(noise, torch.tensor([999]), condition)
+        eps = (noise - abar[999].sqrt() * first) / (1 - abar[999]).sqrt()
+        z_t = (abar[500].sqrt() * first + (1 - abar[500]).sqrt() * eps).float()
+        expected = network.predict(z_t, torch.tensor([500]), condition)
+        found = network.estimate_z0(noise, condition, steps=2)
+        one = network.estimate_z0(noise, condition, steps=1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(one, first) and not torch.equal(one, found)

@@ -13,7 +13,7 @@ from engine.domain.box import Box
 from engine.domain.requests import Proposal, SegmentRequest
 from engine.errors import Cancelled, UserError
 from engine.models.schema import Preprocessing
-from engine.models.store import ModelEntry
+from engine.models.store import ModelEntry, read_entry
 from engine.sdseg.devices import choose_device, choose_precision, is_out_of_memory
 from engine.sdseg.segmenter import Segmenter
 from tests.tiny_model import mr_scan, picture_scan, save_tiny
@@ -246,3 +246,14 @@ def test_a_volume_far_larger_than_the_training_field_wants_a_box(tmp_path: Path)
     scan = mr_scan()  # slices of 60 x 48 mm
     assert segmenter.needs_box(scan, None)
     assert not segmenter.needs_box(scan, Box((0, 5, 5), (6, 25, 40)))
+
+
+def test_more_steps_are_refused_where_only_the_last_timestep_was_trained(tmp_path: Path) -> None:
+    scan = mr_scan()
+    trained = {"last": 1, "mixed": 2}
+    for name, steps in trained.items():
+        segmenter = Segmenter.load(save_tiny(tmp_path / name, trained_timesteps=name), "cpu")
+        assert len(list(segmenter.segment(SegmentRequest(scan, range(1), steps=steps)))) == 1
+    last = Segmenter.load(read_entry(tmp_path / "last"), "cpu")
+    with pytest.raises(UserError, match="single step"):
+        list(last.segment(SegmentRequest(scan, range(1), steps=2)))
