@@ -61,7 +61,15 @@ def _print_commands(arguments: list[str]) -> int:
         import json
 
         rows = [{"id": c.id, "title": c.plain_title, "keys": c.keys} for c in COMMANDS]
-        Path(arguments[1]).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        from engine.cli.main import say_error
+        from engine.errors import UserError
+        from engine.system.atomic import atomic_write_text
+
+        try:
+            atomic_write_text(Path(arguments[1]), json.dumps(rows, indent=1))
+        except UserError as error:
+            say_error(error)
+            return 1
         return 0
     if arguments:
         print(USAGE, file=sys.stderr)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from engine.domain.box import Box
@@ -53,8 +53,7 @@ class EngineDoor:
         Raises:
             UserError: the model is damaged.
         """
-        if "torch" not in sys.modules:
-            _import_engine()
+        _import_engine()
         from engine.sdseg.segmenter import Segmenter
 
         if entry.sha256 not in self._loaded:
@@ -69,6 +68,7 @@ class EngineDoor:
         is_cancelled: Callable[[], bool],
     ) -> ModelChoice:
         """The model that fits a scan best, measured."""
+        _import_engine()
         from engine.errors import Cancelled
         from engine.sdseg.choose import choose_model
 
@@ -82,7 +82,10 @@ class EngineDoor:
 
     def check_fit(self, scan: Volume, box: Box | None, entry: ModelEntry) -> FitResult:
         """Whether one model fits a scan."""
-        return self.load(entry).fit_distance(scan, box=box)
+        _import_engine()
+        from engine.sdseg.fit_check import check_fit
+
+        return check_fit(entry, scan, box=box)
 
     def segment(
         self,
@@ -107,22 +110,11 @@ class EngineDoor:
         for proposal in segmenter.segment(request, progress, is_cancelled):
             on_proposal(proposal)
             count += 1
-        use = ModelUse(
-            name=entry.info.name,
-            sha256=entry.sha256,
-            target=request.target or entry.info.targets[0].name,
-            seed=request.seed,
-            threshold=request.threshold,
-            samples=request.samples,
-            steps=request.steps,
-            device=segmenter.device.type,
-            precision=segmenter.precision,
-            batch=segmenter.batch,
-        )
         seconds = time.perf_counter() - started
-        return SegmentSummary(count, seconds, use, tuple(segmenter.notes))
+        return SegmentSummary(count, seconds, segmenter.use(request), tuple(segmenter.notes))
 
 
+@cache
 def _import_engine() -> None:
     """Imports torch and takes its objects, which stay for good, out of every later collection.
 

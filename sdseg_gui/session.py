@@ -143,9 +143,8 @@ class Session(QObject):
         Raises:
             UserError: the disk refused, or another window has the project open.
         """
-        if path != self.project_path:
-            self._take_lock(path)
-        elif self.read_only:
+        lock = None if self.read_only and path == self.project_path else self._lock_for(path)
+        if lock is None:
             raise UserError(
                 f"{path.name} is open in another window and is read-only here.",
                 hint="Save it under another name.",
@@ -155,7 +154,13 @@ class Session(QObject):
             item.entry or bare_entry(item.path, item.name, item.series) for item in self.items
         ]
         project = ProjectFile(cases=entries, current=max(self.current, 0), model=self.model)
-        write_project(path, project)
+        try:
+            write_project(path, project)
+        except UserError:
+            if lock is not self._lock:
+                lock.unlock()
+            raise
+        self._hold(lock)
         self.project_path = path
         self.read_only = False
         for item in self.items:
@@ -180,9 +185,9 @@ class Session(QObject):
             UserError: it can't be read; the session stays as it was.
         """
         project = read_project(path)
-        lock = QLockFile(str(path) + ".lock")
-        lock.setStaleLockTime(0)
-        locked = lock.tryLock(100)
+        lock = self._lock_for(path)
+        if lock is self._lock:
+            self._lock = None  # it is kept while the cases change
         items = [
             CaseItem(Path(entry.source), entry.name, entry, series=entry.series)
             for entry in project.cases
@@ -190,20 +195,28 @@ class Session(QObject):
         self._document.open(None)
         self.set_items(items)
         self.project_path = path
-        self.read_only = not locked
-        self._lock = lock if locked else None
+        self.read_only = lock is None
+        self._lock = lock
         self.model = project.model
         self.state_changed.emit()
         return min(project.current, len(items) - 1)
 
-    def _take_lock(self, path: Path) -> None:
+    def _lock_for(self, path: Path) -> QLockFile | None:
+        """The lock of a project, perhaps the one we have; None if another window has it.
+
+        Where no lock can be made, since the folder may not be written, writing will say so.
+        """
+        if path == self.project_path and self._lock is not None:
+            return self._lock
         lock = QLockFile(str(path) + ".lock")
         lock.setStaleLockTime(0)
-        if not lock.tryLock(100):
-            raise UserError(
-                f"{path.name} is open in another window.", hint="Save it under another name."
-            )
-        self._forget_project()
+        taken = not lock.tryLock(100) and lock.error() is QLockFile.LockError.LockFailedError
+        return None if taken else lock
+
+    def _hold(self, lock: QLockFile) -> None:
+        """Keeps a lock, and gives the one before back."""
+        if self._lock is not None and self._lock is not lock:
+            self._lock.unlock()
         self._lock = lock
 
     def _forget_project(self) -> None:

@@ -17,7 +17,6 @@ from engine.domain.box import Box, slice_box
 from engine.domain.case import Case
 from engine.domain.label_map import Origin
 from engine.domain.labels import PALETTE, Label, LabelList
-from engine.domain.manifest import ModelUse
 from engine.domain.requests import SegmentRequest
 from engine.domain.volume import PLANE_AXIS, Volume
 from engine.errors import Cancelled, UserError
@@ -89,7 +88,7 @@ class Run:
             values = _only(values, case.scan, args.slices)
         case.labels = _labels(segmenter, args.target)
         _write(case, values)
-        use = _model_use(segmenter, request)
+        use = segmenter.use(request)
         files = save_mask(case, mask, overlay=args.overlay, model=use)
         if extra is not None and probability is not None:
             files.append(save_probability(probability, case.scan, extra, case.source))
@@ -276,21 +275,6 @@ def _write(case: Case, values: NDArray[np.uint8]) -> None:
         edit = label_map.make_edit(box, part > 0, part, Origin.MODEL)
         if edit is not None:
             label_map.apply(edit)
-
-
-def _model_use(segmenter: Segmenter, request: SegmentRequest) -> ModelUse:
-    return ModelUse(
-        name=segmenter.info.name,
-        sha256=segmenter.entry.sha256,
-        target=request.target,
-        seed=request.seed,
-        threshold=request.threshold,
-        samples=request.samples,
-        steps=request.steps,
-        device=segmenter.device.type,
-        precision=segmenter.precision,
-        batch=segmenter.batch,
-    )
 
 
 def _found(case: Case) -> dict[str, dict[str, float]]:

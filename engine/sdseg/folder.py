@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +58,30 @@ def save_model(
     """
     if folder.exists():
         raise UserError(f"{folder.name} exists already.", hint="Choose another output folder.")
+    with draft_beside(folder) as draft:
+        written = _write_parts(draft, network, info, fit)
+        (draft / CARD).write_text(card, encoding="utf-8")
+        draft.chmod(0o755)
+        os.replace(draft, folder)
+    return written
+
+
+@contextmanager
+def draft_beside(folder: Path) -> Iterator[Path]:
+    """A hidden folder on the same disk to work in; whatever is left of it goes in the end.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise UserError(f"{folder.name} can't be written: {error.strerror}.") from error
     try:
-        written = _write_parts(draft, network, info, fit)
-        (draft / CARD).write_text(card, encoding="utf-8")
-        draft.chmod(0o755)
-        os.replace(draft, folder)
-    except BaseException:
+        yield draft
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return written
 
 
 def _write_parts(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
@@ -24,7 +21,7 @@ from engine.models.schema import Lineage, ModelInfo, Preprocessing, TargetEntry
 from engine.models.store import file_sha256
 from engine.sdseg import ldm
 from engine.sdseg.config import SDSegConfig, VisionEncoderConfig
-from engine.sdseg.folder import save_model
+from engine.sdseg.folder import draft_beside, save_model
 from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.unpickle import FACTS_FILE, HINT, TENSORS_FILE
 from engine.system.children import start_child
@@ -86,26 +83,13 @@ def import_checkpoint(
         raise UserError(f"{output.name} exists already.", hint="Choose another output folder.")
     if not source.is_file():
         raise UserError(f"{source.name} was not found.", hint="Check the path.")
-    with _draft_beside(output) as draft:
+    with draft_beside(output) as draft:
         _unpickle(source, draft, progress, is_cancelled)
         facts = json.loads((draft / FACTS_FILE).read_text(encoding="utf-8"))
         network = build_network(draft / TENSORS_FILE, options)
         (draft / TENSORS_FILE).unlink()
         info = _describe(network, source, facts["global_step"], options)
         return save_model(output, network, info, render_card(info))
-
-
-@contextmanager
-def _draft_beside(output: Path) -> Iterator[Path]:
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    except OSError as error:
-        raise UserError(f"{output.name} can't be written: {error.strerror}.") from error
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _unpickle(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.domain.box import Box, full_box
+from engine.domain.manifest import ModelUse
 from engine.domain.requests import Proposal, SegmentRequest
 from engine.domain.targets import Target
 from engine.domain.volume import Volume
@@ -90,6 +91,21 @@ class Segmenter:
                 return Target(target.name, target.class_ids)
         names = ", ".join(t.name for t in self.info.targets)
         raise UserError(f"{self.info.title} does not find '{name}'.", hint=f"It finds: {names}.")
+
+    def use(self, request: SegmentRequest) -> ModelUse:
+        """What a manifest says of the last request."""
+        return ModelUse(
+            name=self.info.name,
+            sha256=self.entry.sha256,
+            target=request.target,
+            seed=request.seed,
+            threshold=request.threshold,
+            samples=request.samples,
+            steps=request.steps,
+            device=self.device.type,
+            precision=self.precision,
+            batch=self.batch,
+        )
 
     def needs_box(self, scan: Volume, box: Box | None) -> bool:
         """True if a scan (or box) is much larger than what the model was trained on."""

@@ -379,3 +379,35 @@ def test_the_source_is_never_written(window, qtbot, idle, volume) -> None:
     window.commands["export.mask"].trigger(path=volume)
     idle(window)
     assert volume.read_bytes() == before and "never overwritten" in notice(window)
+
+
+def test_the_open_project_opens_again_and_stays_writable(window, idle, pictures, tmp_path) -> None:
+    open_path(window, idle, pictures)
+    project = tmp_path / "work.sdseg.json"
+    window.commands["project.save"].trigger(path=project)
+    for _ in range(2):
+        window.commands["project.open"].trigger(path=project, discard=True)
+        idle(window)
+        assert not window.session.read_only
+    window.commands["label.add"].trigger()
+    paint(window, 0)
+    window.commands["project.save"].trigger()
+    assert not window.session.is_dirty
+
+
+def test_a_failed_save_under_another_name_keeps_the_project(
+    window, qtbot, idle, pictures, tmp_path
+) -> None:
+    from sdseg_gui.app import create_window
+
+    open_path(window, idle, pictures)
+    project = tmp_path / "work.sdseg.json"
+    window.commands["project.save"].trigger(path=project)
+    (tmp_path / "file").write_text("in the way")
+    window.commands["project.save"].trigger(path=tmp_path / "file" / "other.sdseg.json")
+    assert window.session.project_path == project and "another window" not in notice(window)
+    second = create_window()
+    qtbot.addWidget(second, before_close_func=discard)
+    second.commands["project.open"].trigger(path=project)
+    idle(second)
+    assert second.session.read_only, "the first window's lock is still held"
