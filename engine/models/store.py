@@ -55,7 +55,14 @@ def read_entry(folder: Path, built_in: bool = False) -> ModelEntry:
         info = ModelInfo.model_validate_json(content)
     except FileNotFoundError as error:
         raise UserError(f"{folder.name} is not a model: {MODEL_JSON} is missing.") from error
-    except (OSError, ValidationError) as error:
+    except ValidationError as error:
+        if any(e["loc"] == ("format_version",) for e in error.errors()):
+            raise UserError(
+                f"{folder.name} was made for another version of the program.",
+                hint="Update SDSeg Studio, or get a model for this version.",
+            ) from error
+        raise UserError(f"{folder.name}: {MODEL_JSON} can't be read.", hint=BROKEN) from error
+    except OSError as error:
         raise UserError(f"{folder.name}: {MODEL_JSON} can't be read.", hint=BROKEN) from error
     return ModelEntry(folder, info, hashlib.sha256(content).hexdigest(), built_in)
 

@@ -102,8 +102,6 @@ def test_a_model_is_never_changed_after_it_was_read() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format_version": 2},
-        {"format_version": 0},
         {"unknown": 1},
         {"preset": "huge"},
         {"preprocessing": {"size": 0}},
@@ -136,6 +134,13 @@ def test_what_no_model_can_be_is_refused_in_one_sentence(tmp_path: Path, changes
     with pytest.raises(UserError, match=r"odd: model\.json") as caught:
         read_entry(folder)
     assert "\n" not in caught.value.message and caught.value.hint
+
+
+@pytest.mark.parametrize("version", [0, 2, "1.5"])
+def test_another_version_of_the_format_is_said(tmp_path: Path, version: Any) -> None:
+    with pytest.raises(UserError, match="another version") as caught:
+        read_entry(written(tmp_path / "odd", format_version=version))
+    assert "Update" in caught.value.hint
 
 
 @pytest.mark.parametrize("field", ["name", "title", "classes", "targets", "preprocessing"])
