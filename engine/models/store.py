@@ -58,7 +58,7 @@ def read_entry(folder: Path, built_in: bool = False) -> ModelEntry:
     except ValidationError as error:
         if any(e["loc"] == ("format_version",) for e in error.errors()):
             raise UserError(
-                f"{folder.name} was made for another version of the program.",
+                f"{folder.name}: {MODEL_JSON} was written by another version of the program.",
                 hint="Update SDSeg Studio, or get a model for this version.",
             ) from error
         raise UserError(f"{folder.name}: {MODEL_JSON} can't be read.", hint=BROKEN) from error
