@@ -106,12 +106,12 @@ class EngineDoor:
         segmenter = self.load(entry)
         started = time.perf_counter()
         count = 0
-        segmenter.notes.clear()
+        segmenter.inference.notes.clear()
         for proposal in segmenter.segment(request, progress, is_cancelled):
             on_proposal(proposal)
             count += 1
         seconds = time.perf_counter() - started
-        return SegmentSummary(count, seconds, segmenter.use(request), tuple(segmenter.notes))
+        return SegmentSummary(count, seconds, segmenter.use(request), tuple(segmenter.inference.notes))
 
 
 @cache

@@ -37,6 +37,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--overlay", action="store_true", help="a coloured picture too")
     parser.add_argument("--probability", type=Path, metavar="OUT2",
                         help="float32 NIfTI, or 16-bit PNG for a picture")  # fmt: skip
+    parser.add_argument("--stability-map", type=Path, metavar="OUT3",
+                        help="how far several --samples spread, in the same formats")  # fmt: skip
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME_OR_FOLDER", help="default: the one that fits")
     model.add_argument("--target", default="", metavar="NAME", help="writes 1; default: class ids")
@@ -105,6 +107,8 @@ def _check_usage(args: argparse.Namespace) -> None:
         args.output = args.output or DEMO_FOLDER
     if args.output is None:
         args.usage_error("--output is missing: a file or a folder for the mask")
+    if args.stability_map and args.samples < 2:
+        args.usage_error("--stability-map needs --samples of at least 2")
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
@@ -112,7 +116,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     from engine.system.resources import resource_path
 
     source = resource_path("cases", DEMO_PICTURE) if args.demo else args.input
-    return plan(source, args.output, args.probability)
+    return plan(source, args.output, args.probability, args.stability_map)
 
 
 def _with_progress(jobs: list[Job]) -> Iterable[Job]:

@@ -26,39 +26,54 @@ class Job:
         source: the picture, NIfTI file, or DICOM file or folder.
         mask: the file to write, or a folder that the mask is put into under the case's own name
             (a DICOM folder is often named after the patient, so its name is not passed on).
-        probability: likewise for the probabilities, or None.
+        probability, stability: likewise for the maps, or None.
     """
 
     source: Path
     mask: Path
     probability: Path | None = None
+    stability: Path | None = None
 
 
-def plan(source: Path, output: Path, probability: Path | None) -> list[Job]:
+def plan(
+    source: Path, output: Path, probability: Path | None = None, stability: Path | None = None
+) -> list[Job]:
     """One job a case.
 
     Raises:
         UserError: two inputs would be written to the same file, or a name can't hold a mask.
     """
     inputs = list_cases(source)
-    targets = [output] if probability is None else [output, probability]
-    for target in targets:
+    options = {"--output": output, "--probability": probability, "--stability-map": stability}
+    wanted = {option: target for option, target in options.items() if target is not None}
+    for target in wanted.values():
         _refuse_ending(target)
         if suffix_of(target) in MASK_ENDINGS and len(inputs) > 1:
             raise UserError(
                 f"{source.name} holds {len(inputs)} cases and {target.name} is one file.",
                 hint="Name a folder instead.",
             )
-    if output == probability:
-        raise UserError(
-            f"The mask and the probabilities can't both go to {output.name}.",
-            hint="Name another file or folder with --probability.",
-        )
+    _refuse_equal_targets(wanted)
     _refuse_equal_stems(inputs)
+
+    def place(path: Path, target: Path | None) -> Path | None:
+        return None if target is None else _target(path, target)
+
     return [
-        Job(path, _target(path, output), _target(path, probability) if probability else None)
+        Job(path, _target(path, output), place(path, probability), place(path, stability))
         for path in inputs
     ]
+
+
+def _refuse_equal_targets(wanted: dict[str, Path]) -> None:
+    seen: dict[Path, str] = {}
+    for option, target in wanted.items():
+        if target in seen:
+            raise UserError(
+                f"{seen[target]} and {option} can't both go to {target.name}.",
+                hint=f"Name another file or folder with {option}.",
+            )
+        seen[target] = option
 
 
 def _refuse_ending(target: Path) -> None:

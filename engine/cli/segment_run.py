@@ -78,20 +78,24 @@ class Run:
         for warning in case.warnings:
             say_warning(f"{case.name}: {warning}")
         mask = final(job.mask, case.name, case.scan)
-        extra = final(job.probability, case.name, case.scan) if job.probability else None
+        extras = {
+            kind: final(target, case.name, case.scan)
+            for kind, target in (("probability", job.probability), ("stability", job.stability))
+            if target is not None
+        }
         if args.roi:
             case.box = stored_box(args.roi, case.scan)
         segmenter, fit = self._model_for(case)
         request = self._request(case, segmenter)
-        count, values, probability = self._segment(case, segmenter, request, extra is not None)
+        count, values, maps = self._segment(case, segmenter, request, list(extras))
         if args.slices:
             values = _only(values, case.scan, args.slices)
         case.labels = _labels(segmenter, args.target)
         _write(case, values)
         use = segmenter.use(request)
         files = save_mask(case, mask, overlay=args.overlay, model=use)
-        if extra is not None and probability is not None:
-            files.append(save_probability(probability, case.scan, extra, case.source))
+        for kind, path in extras.items():
+            files.append(save_probability(maps[kind], case.scan, path, case.source))
         found = _found(case)
         return Outcome(job.source, case.name, mask, files, segmenter, fit, count, found)
 
@@ -162,16 +166,16 @@ class Run:
         )
 
     def _segment(
-        self, case: Case, segmenter: Segmenter, request: SegmentRequest, keep_probability: bool
-    ) -> tuple[int, NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Number of slices, label values ``[k, j, i]``, and the probability if it is wanted."""
+        self, case: Case, segmenter: Segmenter, request: SegmentRequest, kinds: list[str]
+    ) -> tuple[int, NDArray[np.uint8], dict[str, NDArray[np.float32]]]:
+        """Number of slices, label values ``[k, j, i]``, and the wanted maps by kind."""
         from tqdm import tqdm
 
         scan, axis = case.scan, request.axis
         values = np.zeros(scan.grid.shape, dtype=np.uint8)
-        probability = np.zeros(scan.grid.shape, dtype=np.float32) if keep_probability else None
+        maps = {kind: np.zeros(scan.grid.shape, dtype=np.float32) for kind in kinds}
         count = 0
-        noted = len(segmenter.notes)
+        noted = len(segmenter.inference.notes)
         with tqdm(unit="slice", disable=None, leave=False) as bar:
 
             def progress(done: int, total: int) -> None:
@@ -181,12 +185,12 @@ class Run:
             for proposal in segmenter.segment(request, progress, self.is_stopped):
                 place = (slice(None),) * axis + (proposal.index,)
                 values[place][proposal.region] = proposal.labels
-                if probability is not None:
-                    probability[place][proposal.region] = proposal.probability
+                for kind, whole in maps.items():
+                    whole[place][proposal.region] = getattr(proposal, kind)
                 count += 1
-        for note in segmenter.notes[noted:]:
+        for note in segmenter.inference.notes[noted:]:
             say_warning(f"{case.name}: {note}")
-        return count, values, probability
+        return count, values, maps
 
     def report(self, outcomes: list[Outcome], load: float, total: float) -> dict[str, Any]:
         """What `--json` writes.
@@ -208,9 +212,9 @@ class Run:
             "outputs": [str(o.mask) for o in outcomes],
             "model": models[0] if models else None,
             "models": models,
-            "device": first.device.type if first else None,
-            "precision": first.precision if first else None,
-            "batch": first.batch if first else None,
+            "device": first.inference.device.type if first else None,
+            "precision": first.inference.precision if first else None,
+            "batch": first.inference.batch if first else None,
             "seed": self.args.seed,
             "slices": slices,
             "cases": [_case_json(o) for o in outcomes],

@@ -10,7 +10,17 @@ RESEARCH_USE = "Research use only. Not a medical device."
 
 @dataclass(frozen=True)
 class ModelUse:
-    """Which model wrote, and how."""
+    """Which model wrote, and how.
+
+    Attributes:
+        name, sha256: of the model.
+        target: what was asked for; "" means all classes.
+        seed, samples, steps: of the reverse process.
+        threshold: of the probability; None means the model's own rule.
+        device, precision, batch: how it was computed; memory may have lowered the batch.
+        fit: whether slices were squeezed to the network's square or padded.
+        size: side of that square in pixels.
+    """
 
     name: str
     sha256: str
@@ -22,6 +32,8 @@ class ModelUse:
     device: str = ""
     precision: str = ""
     batch: int = 1
+    fit: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True)

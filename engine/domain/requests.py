@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.box import Box
+from engine.domain.box import Box, full_box
 from engine.domain.volume import Volume
 
 
@@ -22,7 +22,8 @@ class SegmentRequest:
         box: region of interest in voxels of the scan, or None for whole slices.
         plane: axis to slice along; None means the scan's own.
         seed: of the starting noise.
-        samples: number of noises whose probabilities are averaged.
+        samples: number of noises whose probabilities are averaged; from two on there is a
+            stability map too.
         steps: of the reverse process; SDSeg takes one, more are DDIM.
         threshold: foreground is where the probability is greater; None means 0.5, and of several
             classes the most probable one.
@@ -47,6 +48,11 @@ class SegmentRequest:
         """The axis that is sliced."""
         return self.scan.plane if self.plane is None else self.plane
 
+    @property
+    def region(self) -> tuple[slice, slice]:
+        """(rows, columns) of each slice that are segmented."""
+        return (self.box or full_box(self.scan.grid.shape)).in_slice(self.axis)
+
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
@@ -60,6 +66,8 @@ class Proposal:
         probability: float32 [rows, columns] of the foreground, likewise on the scan's grid.
         model_sha256: hash of the model that answered.
         seed: of the starting noise.
+        stability: float32 [rows, columns], the standard deviation of the probability over the
+            samples; None for a single one.
     """
 
     index: int
@@ -69,3 +77,4 @@ class Proposal:
     probability: NDArray[np.float32]
     model_sha256: str
     seed: int
+    stability: NDArray[np.float32] | None = None

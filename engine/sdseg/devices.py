@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from engine.errors import UserError
+from engine.system.device import available_memory
 
 Precision = Literal["fp32", "bf16", "fp16"]
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -66,6 +67,14 @@ def repeatable(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = shortened
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken on a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return available_memory()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -227,6 +227,14 @@ class SDSegNetwork(nn.Module):
         """Classes with background of a U-Net with class embedding; None for a binary one."""
         return self.unet.config["num_class_embeds"]
 
+    def bytes_per_slice(self, size: int) -> int:
+        """Memory for one pass through the decoder, or the vision encoder, roughly and not less.
+
+        Measured for both presets: at full size, eight maps of the decoder's width and some 64 more.
+        """
+        width = self.autoencoder.config["block_out_channels"][0]
+        return size * size * 4 * (8 * width + 64)
+
     def for_each_class(
         self, noise: Tensor, condition: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -256,22 +264,36 @@ class SDSegNetwork(nn.Module):
             temperature: of the softmax over the classes.
 
         Returns:
-            [B, 1, H, W] of the foreground; or [B, K, H, W] of the classes, whose scores are the
-            channel means of the decoded pictures, that of the background negated, as in the
-            authors' code.
+            [B, 1, H, W] of the foreground, or [B, K, H, W] of the classes.
         """
-        count = self.class_count
-        if count is None:
-            return self.decode(z0)[:, None]
-        return (self.class_scores(z0) / temperature).softmax(dim=1)
+        return self.from_scores(self.scores(z0), temperature)
+
+    def scores(self, z0: Tensor) -> Tensor:
+        """One map [R, H, W] for each of R latent estimates; each depends on its own alone.
+
+        Of a binary network it is the foreground probability. With class embedding it is the
+        channel mean of the decoded picture, about -1 and 1, as in the authors' code.
+        """
+        if self.class_count is None:
+            return self.decode(z0)
+        return self.decode_picture(z0).float().mean(dim=1)
+
+    def from_scores(self, scores: Tensor, temperature: float = 1.0) -> Tensor:
+        """What `scores` returned as probabilities; see `probabilities`."""
+        if self.class_count is None:
+            return scores[:, None]
+        return (self._signed(scores) / temperature).softmax(dim=1)
 
     def class_scores(self, z0: Tensor) -> Tensor:
-        """Scores [B, K, H, W] of B * K latent estimates, about -1 and 1."""
-        scores = self.decode_picture(z0).float().mean(dim=1)
-        scores = scores.reshape(-1, self.class_count or 1, *scores.shape[1:])
-        sign = torch.ones(scores.shape[1], device=scores.device)
+        """Scores [B, K, H, W] of B * K latent estimates, that of the background negated."""
+        return self._signed(self.scores(z0))
+
+    def _signed(self, scores: Tensor) -> Tensor:
+        """[B * K, H, W] as [B, K, H, W]; the authors' code negates class 0, the background."""
+        grouped = scores.reshape(-1, self.class_count or 1, *scores.shape[1:])
+        sign = torch.ones(grouped.shape[1], device=scores.device)
         sign[0] = -1.0
-        return scores * sign.view(1, -1, 1, 1)
+        return grouped * sign.view(1, -1, 1, 1)
 
     def decode(self, z0: Tensor) -> Tensor:
         """Foreground probability [B, H, W] in 0..1: the decoded picture, clamped, channel mean."""

@@ -6,17 +6,11 @@ import os
 import sys
 
 
-def available_memory() -> int | None:
-    """Bytes that can still be taken without swapping, or None where it is not known."""
-    if sys.platform == "linux":
-        try:
-            with open("/proc/meminfo", encoding="ascii") as stream:
-                for line in stream:
-                    if line.startswith("MemAvailable:"):
-                        return int(line.split()[1]) * 1024
-        except OSError:
-            return None
-    return None
+def available_memory() -> int:
+    """Bytes that can still be taken without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def has_display() -> bool:

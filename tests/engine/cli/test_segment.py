@@ -227,6 +227,28 @@ def test_probabilities_of_pictures_are_16_bit_and_agree_with_their_masks(
         assert np.array_equal(steps > 32767, pixels(tmp_path / "m" / f"{n}.png") == 1)
 
 
+def test_a_stability_map_is_written_where_samples_differ(model: Path, tmp_path: Path) -> None:
+    source, spread = volume(tmp_path / "head.nii.gz"), tmp_path / "spread.nii.gz"
+    words = ("--model", model, "--output", tmp_path / "m.nii.gz", "--samples", 4)
+    assert segment(source, *words, "--stability-map", spread) == 0
+    values = voxels(spread)
+    assert nib.load(spread).get_data_dtype() == np.float32
+    assert np.array_equal(nib.load(spread).affine, nib.load(source).affine)
+    assert 0 <= values.min() < values.max() <= 0.5
+    manifest = json.loads((tmp_path / "m.manifest.json").read_text())
+    assert manifest["model"]["samples"] == 4
+    assert (manifest["model"]["fit"], manifest["model"]["size"]) == ("squeeze", 64)
+
+
+def test_one_sample_has_no_stability_map(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = volume(tmp_path / "head.nii.gz")
+    words = ("--model", model, "--output", tmp_path / "m", "--stability-map", tmp_path / "s.nii")
+    assert segment(source, *words) == 2
+    assert "--samples" in capsys.readouterr().err
+
+
 # Part of the scan
 
 

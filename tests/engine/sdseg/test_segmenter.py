@@ -1,5 +1,6 @@
 """The segmenter on a real, tiny network: same answer whatever the order, batch and neighbours."""
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.domain.requests import Proposal, SegmentRequest
 from engine.errors import Cancelled, UserError
 from engine.models.schema import Preprocessing
 from engine.models.store import ModelEntry, read_entry
+from engine.sdseg import inference
 from engine.sdseg.devices import choose_device, choose_precision, is_out_of_memory
 from engine.sdseg.segmenter import Segmenter
 from tests.tiny_model import mr_scan, picture_scan, save_tiny
@@ -82,7 +84,7 @@ def test_the_seed_decides_and_samples_average_their_noises(segmenter: Segmenter)
     two = answers(segmenter, request_of(scan, samples=2))[0].probability
     assert np.abs(four - by_seed[0]).max() > 1e-5 and np.abs(four - two).max() > 1e-6
     # The first of several noises is the one that a single sample draws.
-    one, both = (segmenter._noise(request_of(scan, samples=n)) for n in (1, 2))
+    one, both = (segmenter.inference.noise(request_of(scan, samples=n)) for n in (1, 2))
     assert torch.equal(one[0], both[0])
 
 
@@ -132,6 +134,115 @@ def test_slices_outside_the_scan_and_unknown_targets_are_refused(segmenter: Segm
     assert "disc" in caught.value.hint
 
 
+def by_hand(segmenter: Segmenter, request: SegmentRequest) -> np.ndarray:
+    """The probability maps of each noise alone, [samples, rows, columns]."""
+    whole = segmenter.inference.noise(request)
+    maps = []
+    for n in range(request.samples):
+        segmenter.inference.noise = lambda _request, n=n: whole[n : n + 1]
+        maps.append(answers(segmenter, replace(request, samples=1))[0].probability)
+    return np.stack(maps)
+
+
+@pytest.mark.parametrize(("size", "samples"), [((64, 64), 5), ((50, 70), 11)])
+def test_the_stability_map_is_the_spread_of_the_samples(
+    segmenter: Segmenter, entry: ModelEntry, size: tuple[int, int], samples: int
+) -> None:
+    request = request_of(picture_scan(*size), samples=samples)
+    found = answers(segmenter, request)[0]
+    alone = by_hand(Segmenter.load(entry, "cpu"), request)
+    np.testing.assert_allclose(found.probability, alone.mean(axis=0), atol=1e-5)
+    assert found.stability is not None and found.stability.shape == size
+    assert found.stability.dtype == np.float32 and found.stability.max() > 1e-4
+    if size == (64, 64):  # the network's own square: nothing is resampled
+        np.testing.assert_allclose(found.stability, alone.std(axis=0), atol=1e-5)
+    else:  # resampling a deviation is not the deviation of the resampled, but near
+        assert np.corrcoef(found.stability.ravel(), alone.std(axis=0).ravel())[0, 1] > 0.9
+    assert answers(segmenter, replace(request, samples=1))[0].stability is None
+
+
+def count_calls(module: torch.nn.Module) -> list[int]:
+    rows: list[int] = []
+    module.register_forward_pre_hook(lambda _m, args: rows.append(len(args[0])))
+    return rows
+
+
+def test_samples_are_encoded_once_and_go_through_the_unet_together(segmenter: Segmenter) -> None:
+    network = segmenter.inference.network
+    encoded, passed = count_calls(network.vision_encoder), count_calls(network.unet)
+    answers(segmenter, request_of(picture_scan(), samples=12))
+    assert encoded == [1] and passed == [8, 4]
+
+
+def test_squares_are_the_maps_before_they_are_resampled(segmenter: Segmenter) -> None:
+    request = request_of(picture_scan(64, 64))
+    ((index, maps),) = segmenter.squares(request)
+    assert index == 0 and maps.shape == (1, 64, 64) and maps.dtype == np.float32
+    np.testing.assert_allclose(maps[0], answers(segmenter, request)[0].probability, atol=1e-6)
+
+
+def test_asking_again_encodes_nothing_again_and_gives_equal_bytes(segmenter: Segmenter) -> None:
+    encoded = count_calls(segmenter.inference.network.vision_encoder)
+    scan = mr_scan()
+    first = answers(segmenter, request_of(scan))
+    again = answers(segmenter, request_of(scan))
+    assert len(encoded) == 6
+    for index, proposal in first.items():
+        assert again[index].probability.tobytes() == proposal.probability.tobytes()
+    answers(segmenter, request_of(scan, seed=3, threshold=0.2, samples=2))
+    assert len(encoded) == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"window": (400.0, 500.0)}, {"box": Box((0, 2, 2), (6, 30, 30))}, {"batch": 2}, {"plane": 1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_latents_of_another_window_box_batch_or_plane_are_not_used(
+    segmenter: Segmenter, entry: ModelEntry, change: dict[str, Any]
+) -> None:
+    scan = mr_scan()
+    answers(segmenter, request_of(scan))
+    other = answers(segmenter, request_of(scan, **change))
+    fresh = answers(Segmenter.load(entry, "cpu"), request_of(scan, **change))
+    for index, proposal in fresh.items():
+        assert other[index].probability.tobytes() == proposal.probability.tobytes()
+
+
+def test_latents_go_with_their_case_and_have_a_limit(segmenter: Segmenter) -> None:
+    scan, cache = mr_scan(), segmenter.inference.latents
+    answers(segmenter, request_of(scan))
+    assert cache.count == 6
+    del scan
+    gc.collect()
+    assert cache.count == 0
+    cache.most_bytes = 2 * 4 * 8 * 8 * 4  # two latents of 4 x 8 x 8 in fp32
+    scan = mr_scan()
+    assert len(answers(segmenter, request_of(scan))) == 6 and cache.count == 2
+    again = answers(segmenter, request_of(scan))
+    assert sorted(again) == list(range(6))
+
+
+def test_while_a_series_loads_nothing_is_kept(segmenter: Segmenter) -> None:
+    scan = replace(mr_scan(), loaded=np.array([True] * 5 + [False]))
+    answers(segmenter, request_of(scan))
+    assert segmenter.inference.latents.count == 0
+
+
+def test_it_stops_inside_a_batch(segmenter: Segmenter) -> None:
+    network = segmenter.inference.network
+    begun: list[bool] = []
+    finished: list[bool] = []
+    network.vision_encoder.register_forward_pre_hook(lambda *_: begun.append(True))
+    network.vision_encoder.register_forward_hook(lambda *_: finished.append(True))
+    stream = segmenter.segment(request_of(mr_scan(), batch=6), is_cancelled=lambda: bool(begun))
+    with pytest.raises(Cancelled):
+        next(stream)
+    assert begun and not finished
+    # Nothing of it is left: the next request runs to its end.
+    assert len(answers(segmenter, request_of(mr_scan()))) == 6
+
+
 def test_it_stops_between_batches_and_tells_how_far_it_is(segmenter: Segmenter) -> None:
     steps: list[tuple[int, int]] = []
     stream = segmenter.segment(
@@ -164,7 +275,7 @@ def short_of_memory(above: int) -> Callable[[torch.Tensor], None]:
 @pytest.fixture
 def tight(segmenter: Segmenter) -> Iterator[Callable[[int], Segmenter]]:
     """The segmenter on a machine whose memory holds only so many slices."""
-    encoder = segmenter.network.vision_encoder
+    encoder = segmenter.inference.network.vision_encoder
     hooks: list[Any] = []
 
     def limited(above: int) -> Segmenter:
@@ -184,8 +295,8 @@ def test_short_memory_halves_the_batch_and_says_so(
     expected = answers(Segmenter.load(entry, "cpu"), request_of(scan))
     segmenter = tight(2)
     found = answers(segmenter, request_of(scan, batch=8))
-    assert sorted(found) == list(range(6)) and segmenter.batch == 2
-    assert len(segmenter.notes) == 2 and "memory" in segmenter.notes[0]
+    assert sorted(found) == list(range(6)) and segmenter.inference.batch == 2
+    assert len(segmenter.inference.notes) == 2 and "memory" in segmenter.inference.notes[0]
     for index, proposal in found.items():
         np.testing.assert_allclose(proposal.probability, expected[index].probability, atol=1e-3)
 
@@ -195,6 +306,34 @@ def test_no_memory_for_a_single_slice_is_said_plainly(tight: Callable[[int], Seg
         list(tight(0).segment(request_of(mr_scan(), batch=4)))
 
 
+def test_short_memory_halves_the_passes_of_many_samples(
+    segmenter: Segmenter, entry: ModelEntry
+) -> None:
+    request = request_of(picture_scan(), samples=8)
+    expected = answers(Segmenter.load(entry, "cpu"), request)[0]
+    refuse = short_of_memory(2)
+    unet = segmenter.inference.network.unet
+    passed = count_calls(unet)
+    unet.register_forward_pre_hook(lambda _m, args: refuse(args[0]))
+    found = answers(segmenter, request)[0]
+    assert passed == [8, 4, 2, 2, 2, 2]
+    np.testing.assert_allclose(found.probability, expected.probability, atol=1e-3)
+    assert found.stability is not None and expected.stability is not None
+    np.testing.assert_allclose(found.stability, expected.stability, atol=1e-3)
+
+
+def test_a_batch_that_free_memory_cannot_hold_is_lowered_before_it_runs(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    per_slice = segmenter.inference.network.bytes_per_slice(64)
+    free = int(3.5 * per_slice / inference.SHARE_OF_MEMORY)
+    monkeypatch.setattr(inference, "free_memory", lambda _device: free)
+    request = request_of(mr_scan(), batch=8)
+    assert len(answers(segmenter, request)) == 6
+    assert segmenter.use(request).batch == 3
+    assert segmenter.inference.notes == ["memory is short: 3 instead of 8 slices at once"]
+
+
 def test_other_errors_are_not_taken_for_short_memory(segmenter: Segmenter) -> None:
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("size mismatch"))
@@ -202,7 +341,7 @@ def test_other_errors_are_not_taken_for_short_memory(segmenter: Segmenter) -> No
     def broken(*_: object) -> None:
         raise RuntimeError("size mismatch")
 
-    hook = segmenter.network.unet.register_forward_pre_hook(broken)
+    hook = segmenter.inference.network.unet.register_forward_pre_hook(broken)
     with pytest.raises(RuntimeError, match="size mismatch"):
         list(segmenter.segment(request_of(mr_scan())))
     hook.remove()
@@ -211,8 +350,12 @@ def test_other_errors_are_not_taken_for_short_memory(segmenter: Segmenter) -> No
 def test_half_precision_changes_little_and_leaves_the_unet_alone(entry: ModelEntry) -> None:
     seen: list[torch.dtype] = []
     half = Segmenter.load(entry, "cpu", "bf16")
-    half.network.unet.register_forward_pre_hook(lambda _m, args: seen.append(args[0].dtype))
-    half.network.unet.conv_in.register_forward_hook(lambda _m, _a, out: seen.append(out.dtype))
+    half.inference.network.unet.register_forward_pre_hook(
+        lambda _m, args: seen.append(args[0].dtype)
+    )
+    half.inference.network.unet.conv_in.register_forward_hook(
+        lambda _m, _a, out: seen.append(out.dtype)
+    )
     scan = picture_scan()
     exact = answers(Segmenter.load(entry, "cpu"), request_of(scan))[0].probability
     rough = answers(half, request_of(scan))[0].probability
