@@ -29,10 +29,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _unpickle(source: Path, folder: Path) -> None:
-    """A checkpoint's tensors into a folder; prints `done total` as it goes."""
-    from engine.sdseg.unpickle import HINT, extract, limit_memory
+    """A checkpoint's tensors into a folder; prints as `contained` listens for."""
+    from engine.sdseg.contained import HINT, check_records
+
+    check_records(source)
+    from engine.sdseg.unpickle import extract, limit_memory
 
     limit_memory(source)
+    print("ready", flush=True)
     try:
         extract(source, folder, lambda done, total: print(done, total, flush=True))
     except MemoryError as error:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +23,7 @@ from engine.sdseg.config import (
 from engine.sdseg.network import SDSegNetwork, SDSegUNet
 from engine.sdseg.vision import PublishedVisionEncoder, TrunkVisionEncoder
 from engine.sdseg.weights import load_into, read_tensors
+from engine.system.atomic import draft_beside, publish_folder
 
 FIT_FILE = "fit.safetensors"
 STORED_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -61,27 +57,8 @@ def save_model(
     with draft_beside(folder) as draft:
         written = _write_parts(draft, network, info, fit)
         (draft / CARD).write_text(card, encoding="utf-8")
-        draft.chmod(0o755)
-        os.replace(draft, folder)
+        publish_folder(draft, folder)
     return written
-
-
-@contextmanager
-def draft_beside(folder: Path) -> Iterator[Path]:
-    """A hidden folder on the same disk to work in; whatever is left of it goes in the end.
-
-    Raises:
-        UserError: nothing can be written there.
-    """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"{folder.name} can't be written: {error.strerror}.") from error
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _write_parts(

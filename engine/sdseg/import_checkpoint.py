@@ -1,36 +1,26 @@
-"""A checkpoint of the authors as a model folder."""
+"""A checkpoint of the authors as a model folder; torch is imported when the file has been read."""
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
-from typing import Literal
-
-import torch
-from safetensors import safe_open
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal
 
 from engine.domain.targets import Target
-from engine.errors import Cancelled, UserError
+from engine.errors import UserError
 from engine.models.card import render_card
 from engine.models.schema import Lineage, ModelInfo, Preprocessing, TargetEntry
 from engine.models.store import file_sha256
-from engine.sdseg import ldm
-from engine.sdseg.config import SDSegConfig, VisionEncoderConfig
-from engine.sdseg.folder import draft_beside, save_model
-from engine.sdseg.network import SDSegNetwork
-from engine.sdseg.unpickle import FACTS_FILE, HINT, TENSORS_FILE
-from engine.system.children import start_child
+from engine.sdseg.config import PAPER
+from engine.sdseg.contained import HINT, TENSORS_FILE, Facts, Progress, check_archive, copy_tensors
+from engine.system.atomic import draft_beside
+
+if TYPE_CHECKING:
+    from engine.sdseg.network import SDSegNetwork
 
 UNET, AUTOENCODER, VISION = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
 NEEDED = {UNET: "U-Net", AUTOENCODER: "autoencoder", VISION: "vision encoder"}
-# A checkpoint that takes longer is not read but attacked; torch's import is part of it.
-PATIENCE_S, PATIENCE_S_PER_GB = 60.0, 30.0
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,8 +44,8 @@ class ImportOptions:
     roi: Literal["none", "box"] = "none"
     targets: tuple[Target, ...] = ()
     raw: bool = False
-    heads: int = ldm.HEADS
-    dropout: float = ldm.DROPOUT
+    heads: int = PAPER.unet.heads
+    dropout: float = PAPER.unet.dropout
     command: str = ""
 
 
@@ -81,128 +71,22 @@ def import_checkpoint(
     """
     if output.exists():
         raise UserError(f"{output.name} exists already.", hint="Choose another output folder.")
-    if not source.is_file():
-        raise UserError(f"{source.name} was not found.", hint="Check the path.")
+    check_archive(source)
     with draft_beside(output) as draft:
-        _unpickle(source, draft, progress, is_cancelled)
-        facts = json.loads((draft / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = copy_tensors(source, draft, _accept, progress, is_cancelled)
+        from engine.sdseg.checkpoint_network import build_network
+        from engine.sdseg.folder import save_model
+
         network = build_network(draft / TENSORS_FILE, options)
         (draft / TENSORS_FILE).unlink()
-        info = _describe(network, source, facts["global_step"], options)
+        info = _describe(network, source, facts.global_step, options)
         return save_model(output, network, info, render_card(info))
 
 
-def _unpickle(
-    source: Path,
-    folder: Path,
-    progress: Progress | None,
-    is_cancelled: Callable[[], bool] | None,
-) -> None:
-    """Lets a child read the pickle; it is stopped when it takes too long."""
-    words = ["--child", "unpickle", str(source.absolute()), str(folder.absolute())]
-    child = start_child(words, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, text=True)
-    patience = PATIENCE_S + PATIENCE_S_PER_GB * source.stat().st_size / 1e9
-    watch = threading.Timer(patience, child.kill)
-    watch.start()
-    try:
-        said = _listen(child, progress, is_cancelled)
-        code = child.wait()
-    finally:
-        watch.cancel()
-        child.kill()
-        child.communicate()
-    if code == 0:
-        return
-    if said is None:
-        raise UserError(f"{source.name} could not be read: its reader ended early.", hint=HINT)
-    raise UserError(said["message"], hint=said["hint"])
-
-
-def _listen(
-    child: Popen[str], progress: Progress | None, is_cancelled: Callable[[], bool] | None
-) -> dict[str, str] | None:
-    """Passes progress on; returns what the child says was wrong."""
-    for line in child.stdout or ():
-        if is_cancelled and is_cancelled():
-            raise Cancelled
-        if line.startswith("{"):
-            return json.loads(line)
-        done, total = line.split()
-        if progress:
-            progress(int(done), int(total))
-    return None
-
-
-def build_network(file: Path, options: ImportOptions) -> SDSegNetwork:
-    """The network of a checkpoint's tensors, by the authors' names.
-
-    Raises:
-        UserError: a part is missing, or has another shape than its sizes say.
-    """
-    with safe_open(file, framework="pt", device="cpu") as stream:
-        names = set(stream.keys())
-        for prefix, what in NEEDED.items():
-            if not any(name.startswith(prefix) for name in names):
-                raise UserError(f"The file holds no {what} of SDSeg.", hint=HINT)
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            found = {n[len(prefix) :]: n for n in names if n.startswith(prefix)}
-            return {short: stream.get_tensor(name) for short, name in found.items()}
-
-        unet, autoencoder, vision = part(UNET), part(AUTOENCODER), part(VISION)
-        if not options.raw and ldm.ema_name(next(iter(unet), "")) in names:
-            averaged = {name: ldm.ema_name(name) for name in unet}
-            if not names.issuperset(averaged.values()):
-                raise UserError("The averaged weights are not complete.", hint="Try --raw.")
-            unet = {name: stream.get_tensor(copy) for name, copy in averaged.items()}
-        scale = float(stream.get_tensor("scale_factor")) if "scale_factor" in names else 0.0
-    if not scale > 0.0:
-        raise UserError("The checkpoint has no scale factor.", hint=HINT)
-    return _filled(unet, autoencoder, vision, scale, options)
-
-
-def _filled(
-    unet: dict[str, Tensor],
-    autoencoder: dict[str, Tensor],
-    vision: dict[str, Tensor],
-    scale: float,
-    options: ImportOptions,
-) -> SDSegNetwork:
-    config = SDSegConfig(
-        ldm.autoencoder_config(autoencoder),
-        ldm.unet_config(unet, options.heads, options.dropout),
-        VisionEncoderConfig(dropout=options.dropout),
-        size=options.preprocessing.size,
-    )
-    if ldm.autoencoder_config(vision) != config.autoencoder:
-        raise UserError("The vision encoder has other sizes than the autoencoder.", hint=HINT)
-    with torch.device("meta"):
-        network = SDSegNetwork.build(config)
-    encoder = {n: t for n, t in vision.items() if n.startswith("encoder.")}
-    states = {
-        "U-Net": (network.unet, ldm.unet_state(unet, config.unet)),
-        "autoencoder": (
-            network.autoencoder,
-            ldm.autoencoder_state(autoencoder, config.autoencoder),
-        ),
-        "vision encoder": (
-            network.vision_encoder,
-            ldm.autoencoder_state(encoder, config.autoencoder)
-            | {n: t for n, t in vision.items() if n.startswith("out.")},
-        ),
-    }
-    for what, (module, state) in states.items():
-        _fill(what, module, state)
-    network.scale_factor = scale
-    return network.requires_grad_(False).eval()
-
-
-def _fill(what: str, module: nn.Module, state: dict[str, Tensor]) -> None:
-    try:
-        module.load_state_dict({n: t.float() for n, t in state.items()}, strict=True, assign=True)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"The {what} does not fit its own sizes: {reason}", hint=HINT) from error
+def _accept(facts: Facts) -> None:
+    for prefix, what in NEEDED.items():
+        if not any(name.startswith(prefix) for name in facts.names):
+            raise UserError(f"The file holds no {what} of SDSeg.", hint=HINT)
 
 
 def _describe(network: SDSegNetwork, source: Path, steps: int, options: ImportOptions) -> ModelInfo:

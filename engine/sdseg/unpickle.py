@@ -1,15 +1,13 @@
-"""A pickled checkpoint's tensors as safetensors, made in a child process that may fail.
+"""A pickled checkpoint's tensors as safetensors; runs in the child that `contained` starts.
 
-A pickle is a program. `torch.load` runs only a harmless part of it (`weights_only=True`); classes
-that it does not know become inert stand-ins, and everything happens in a child with a memory limit,
-so that the process with the window never unpickles.
+`torch.load` runs only a harmless part of a pickle (`weights_only=True`); classes that it does not
+know become inert stand-ins.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import UserError
+from engine.sdseg.contained import FACTS_FILE, HINT, ROOM_BYTES, TENSORS_FILE, check_archive
 from engine.sdseg.weights import MAX_TENSORS
 
-TENSORS_FILE = "tensors.safetensors"
-FACTS_FILE = "facts.json"
-MAX_PROGRAM_BYTES = 64 * 1024 * 1024
-ROOM_BYTES = 2 * 1024**3  # beyond twice the file: the pickle's own objects, torch's buffers
 DTYPES = {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32}
 Progress = Callable[[int, int], None]
-HINT = "Only checkpoints of the authors' code and of latent diffusion can be imported."
 
 
 def limit_memory(source: Path) -> None:
@@ -58,15 +52,15 @@ def extract(source: Path, folder: Path, progress: Progress | None = None) -> Non
     state = content.get("state_dict", content)
     if not isinstance(state, Mapping):
         raise UserError(f"{source.name} holds no weights.", hint=HINT)
-    tensors = dict(_tensors(source, state, progress))
-    save_file(tensors, folder / TENSORS_FILE)
+    found = _found(source, state)
     step = content.get("global_step")
-    facts = {"global_step": step if isinstance(step, int) else 0}
+    facts = {"global_step": step if isinstance(step, int) else 0, "names": list(found)}
     (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
+    save_file(dict(_tensors(source, found, progress)), folder / TENSORS_FILE)
 
 
 def _load(source: Path) -> Mapping[str, Any]:
-    _check_archive(source)
+    check_archive(source)
     try:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(source)
         inert = [(type("Inert", (), {}), name) for name in unknown]
@@ -83,27 +77,25 @@ def _load(source: Path) -> Mapping[str, Any]:
     return content
 
 
-def _check_archive(source: Path) -> None:
-    """Refuses what is no archive of torch, or unpacks to more than it is."""
-    try:
-        with zipfile.ZipFile(source) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise UserError(f"{source.name} is damaged, or no checkpoint.", hint=HINT) from error
-    programs = [m for m in members if m.filename.endswith("/data.pkl")]
-    packed = any(m.compress_type != zipfile.ZIP_STORED for m in members)
-    if len(programs) != 1 or packed or programs[0].file_size > MAX_PROGRAM_BYTES:
-        raise UserError(f"{source.name} is no checkpoint of PyTorch.", hint=HINT)
-
-
-def _tensors(
-    source: Path, state: Mapping[Any, Any], progress: Progress | None
-) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a state, each checked, contiguous and apart from the others."""
+def _found(source: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The tensors of a state; together they are not much larger than the file they come from."""
     found = {n: t for n, t in state.items() if isinstance(n, str) and isinstance(t, Tensor)}
     if not found or len(found) > MAX_TENSORS:
         raise UserError(f"{source.name} holds {len(found)} tensors.", hint=HINT)
+    for name, tensor in found.items():
+        _check_form(source, name, tensor)
+    if sum(t.nbytes for t in found.values()) > 2 * source.stat().st_size:
+        raise UserError(f"{source.name} repeats its tensors many times over.", hint=HINT)
+    return found
+
+
+def _tensors(
+    source: Path, found: dict[str, Tensor], progress: Progress | None
+) -> Iterator[tuple[str, Tensor]]:
+    """The tensors, each checked, contiguous and apart from the others."""
     seen: set[int] = set()
+    if progress:
+        progress(0, len(found))
     for number, (name, tensor) in enumerate(found.items()):
         plain = _plain(source, name, tensor)
         place = plain.untyped_storage().data_ptr()
@@ -115,17 +107,21 @@ def _tensors(
             progress(number + 1, len(found))
 
 
-def _plain(source: Path, name: str, tensor: Tensor) -> Tensor:
-    """A dense, finite tensor of its own, in at most 32 bits.
-
-    Raises:
-        UserError: it is something else.
-    """
+def _check_form(source: Path, name: str, tensor: Tensor) -> None:
+    """Refuses what is not dense and plain, before a value of it is read."""
     odd = tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu"
     if odd or tensor.dtype not in DTYPES:
         raise UserError(f"{source.name}: {name} is not a plain tensor.", hint=HINT)
     if any(s == 0 and n > 1 for s, n in zip(tensor.stride(), tensor.shape, strict=True)):
         raise UserError(f"{source.name}: {name} repeats one value.", hint=HINT)
+
+
+def _plain(source: Path, name: str, tensor: Tensor) -> Tensor:
+    """A finite tensor of its own, in at most 32 bits.
+
+    Raises:
+        UserError: it holds NaN or infinite values.
+    """
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise UserError(f"{source.name}: {name} holds NaN or infinite values.", hint=HINT)
     if tensor.dtype == torch.float64:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,48 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
 def atomic_write_text(path: Path, content: str) -> None:
     """Saves text as UTF-8 all or nothing; see `atomic_write`."""
     atomic_write_bytes(path, content.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def draft_beside(folder: Path) -> Iterator[Path]:
+    """A hidden folder on the same disk to work in; whatever is left of it goes in the end.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"{folder.name} can't be written: {error.strerror}.") from error
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def publish_folder(draft: Path, folder: Path) -> None:
+    """Gives a finished draft its name; after a crash there is all of it or nothing.
+
+    Args:
+        draft: from `draft_beside`; whatever it holds is flushed to the disk first.
+        folder: must not exist.
+
+    Raises:
+        UserError: the disk refused.
+    """
+    try:
+        for path in draft.rglob("*"):
+            if path.is_file():
+                _flush(path)
+            else:
+                _flush_folder(path)
+        draft.chmod(0o755)
+        _flush_folder(draft)
+        os.replace(draft, folder)
+        _flush_folder(folder.parent)
+    except OSError as error:
+        raise UserError(f"{folder.name} can't be written: {error.strerror}.") from error
 
 
 def _draft_beside(path: Path) -> Path:

@@ -1,0 +1,203 @@
+"""Pickled checkpoints, read in a child process that may fail; no torch here, so refusing is quick.
+
+A pickle is a program. `engine.sdseg.unpickle` runs the harmless part of it in a child with a
+deadline and a memory limit, so that the process with the window never unpickles.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
+
+import psutil
+
+from engine.errors import Cancelled, UserError
+from engine.system.children import start_child
+
+TENSORS_FILE = "tensors.safetensors"
+FACTS_FILE = "facts.json"
+HINT = "Only checkpoints of the authors' code and of latent diffusion can be imported."
+MAX_PROGRAM_BYTES = 64 * 1024 * 1024
+ROOM_BYTES = 2 * 1024**3  # beyond twice the file: the pickle's own objects, torch's buffers
+# Unpickling that takes longer is no reading but an attack; the file's bytes are checked apart.
+UNPICKLE_S, UNPICKLE_S_PER_GB = 5.0, 2.0
+# A slow disk may take its time with starting the child and with copying the tensors.
+PATIENCE_S, PATIENCE_S_PER_GB = 60.0, 30.0
+_LOOK_S = 0.05
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a checkpoint before its tensors are copied.
+
+    Attributes:
+        global_step: steps it was trained; 0 where it does not say.
+        names: of all tensors.
+    """
+
+    global_step: int
+    names: tuple[str, ...]
+
+
+def check_archive(source: Path) -> None:
+    """Refuses what is no archive of torch, or unpacks to more than it is.
+
+    Raises:
+        UserError: with the file's name.
+    """
+    if not source.is_file():
+        raise UserError(f"{source.name} was not found.", hint="Check the path.")
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise UserError(f"{source.name} is damaged, or no checkpoint.", hint=HINT) from error
+    programs = [m for m in members if m.filename.endswith("/data.pkl")]
+    packed = any(m.compress_type != zipfile.ZIP_STORED for m in members)
+    if len(programs) != 1 or packed or programs[0].file_size > MAX_PROGRAM_BYTES:
+        raise UserError(f"{source.name} is no checkpoint of PyTorch.", hint=HINT)
+
+
+def check_records(source: Path) -> None:
+    """Compares every record of an archive with its checksum, which torch itself does not.
+
+    Raises:
+        UserError: a byte has changed.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+        raise UserError(f"{source.name} is damaged.", hint="Get the file again.") from error
+    if bad is not None:
+        raise UserError(f"{source.name} is damaged: {bad} has changed.", hint="Get the file again.")
+
+
+def copy_tensors(
+    source: Path,
+    folder: Path,
+    accept: Callable[[Facts], None],
+    progress: Progress | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
+) -> Facts:
+    """Writes a checkpoint's tensors as safetensors, without running any code of it.
+
+    Args:
+        source: the checkpoint.
+        folder: gets TENSORS_FILE and FACTS_FILE.
+        accept: told the facts before anything is copied; may raise UserError.
+        progress: called with (tensors read, tensors in all).
+        is_cancelled: asked twenty times a second.
+
+    Raises:
+        Cancelled: `is_cancelled` said so.
+        UserError: it is no checkpoint, is damaged, takes too long or too much memory.
+    """
+    check_archive(source)
+    words = ["--child", "unpickle", str(source.absolute()), str(folder.absolute())]
+    child = start_child(words, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, text=True)
+    watch = _Watch(child, source.stat().st_size, is_cancelled)
+    watch.start()
+    try:
+        said = _listen(child, watch, lambda: accept(_facts(folder)), progress)
+        code = child.wait()
+    finally:
+        watch.done.set()
+        child.kill()
+        child.communicate()
+        watch.join()
+    if watch.cancelled:
+        raise Cancelled
+    if said is not None:
+        raise UserError(said["message"], hint=said["hint"])
+    if code != 0:
+        reason = watch.reason or "its reader ended early"
+        raise UserError(f"{source.name} could not be read: {reason}.", hint=HINT)
+    return _facts(folder)
+
+
+def _facts(folder: Path) -> Facts:
+    content = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    return Facts(content["global_step"], tuple(content["names"]))
+
+
+def _listen(
+    child: Popen[str], watch: _Watch, accept: Callable[[], None], progress: Progress | None
+) -> dict[str, str] | None:
+    """Follows the child line by line; returns what it says was wrong.
+
+    It prints "ready" when torch is there, "0 N" when the pickle has been read, then "n N".
+    """
+    for line in child.stdout or ():
+        if line.startswith("{"):
+            return json.loads(line)
+        if line.startswith("ready"):
+            watch.is_ready()
+            continue
+        done, total = line.split()
+        if done == "0":
+            watch.is_unpickled()
+            accept()
+        if progress:
+            progress(int(done), int(total))
+    return None
+
+
+class _Watch(threading.Thread):
+    """Kills a child that takes too long or too much, or is no longer wanted.
+
+    Attributes:
+        done: set it when the child has ended.
+        reason: why the child was killed, as half a sentence.
+        cancelled: True if it was no longer wanted.
+    """
+
+    def __init__(
+        self, child: Popen[str], size: int, is_cancelled: Callable[[], bool] | None
+    ) -> None:
+        super().__init__(daemon=True)
+        self.done = threading.Event()
+        self.reason = ""
+        self.cancelled = False
+        self._child, self._size, self._is_cancelled = child, size, is_cancelled
+        self._patience = PATIENCE_S + PATIENCE_S_PER_GB * size / 1e9
+        self._deadline = time.monotonic() + self._patience
+        self._most_bytes: int | None = None
+
+    def is_ready(self) -> None:
+        """The child has imported what it needs; from now on its memory and time count."""
+        taken = self._taken()
+        self._most_bytes = None if taken is None else taken + 2 * self._size + ROOM_BYTES
+        seconds = UNPICKLE_S + UNPICKLE_S_PER_GB * self._size / 1e9
+        self._deadline = time.monotonic() + seconds
+
+    def is_unpickled(self) -> None:
+        """Only known tensors are left to be copied."""
+        self._deadline = time.monotonic() + self._patience
+
+    def run(self) -> None:
+        """Looks until `done`."""
+        while not self.done.wait(_LOOK_S):
+            self.cancelled = bool(self._is_cancelled and self._is_cancelled())
+            if time.monotonic() > self._deadline:
+                self.reason = "it takes too long"
+            taken = self._taken() if self._most_bytes is not None else None
+            if taken is not None and self._most_bytes is not None and taken > self._most_bytes:
+                self.reason = "it needs more memory than a checkpoint of its size should"
+            if self.cancelled or self.reason:
+                self._child.kill()
+                return
+
+    def _taken(self) -> int | None:
+        """Resident memory of the child in bytes; None once it has ended."""
+        try:
+            return int(psutil.Process(self._child.pid).memory_info().rss)
+        except psutil.Error:
+            return None
