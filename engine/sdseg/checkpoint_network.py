@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -12,42 +13,72 @@ from engine.errors import UserError
 from engine.sdseg import ldm
 from engine.sdseg.config import SDSegConfig, VisionEncoderConfig
 from engine.sdseg.contained import HINT
-from engine.sdseg.import_checkpoint import AUTOENCODER, UNET, VISION, ImportOptions
+from engine.sdseg.import_checkpoint import ImportOptions
 from engine.sdseg.network import SDSegNetwork
+
+UNET, AUTOENCODER, VISION = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
+PARTS = {UNET: "U-Net", AUTOENCODER: "autoencoder", VISION: "vision encoder"}
+SCALE = "scale_factor"
+Names = dict[str, dict[str, str]]
 
 
 def build_network(file: Path, options: ImportOptions) -> SDSegNetwork:
-    """The network of a checkpoint's tensors, by the authors' names.
+    """The network of a checkpoint's tensors.
+
+    Args:
+        file: safetensors by the authors' names.
+        options: what the tensors do not tell.
 
     Raises:
         UserError: a part is missing, or has another shape than its sizes say.
     """
     with safe_open(file, framework="pt", device="cpu") as stream:
-        names = set(stream.keys())
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            found = {n[len(prefix) :]: n for n in names if n.startswith(prefix)}
-            return {short: stream.get_tensor(name) for short, name in found.items()}
-
-        unet, autoencoder, vision = part(UNET), part(AUTOENCODER), part(VISION)
-        if not options.raw and ldm.ema_name(next(iter(unet), "")) in names:
-            averaged = {name: ldm.ema_name(name) for name in unet}
-            if not names.issuperset(averaged.values()):
-                raise UserError("The averaged weights are not complete.", hint="Try --raw.")
-            unet = {name: stream.get_tensor(copy) for name, copy in averaged.items()}
-        scale = float(stream.get_tensor("scale_factor")) if "scale_factor" in names else 0.0
+        names = _names_by_part(stream.keys(), options.raw)
+        parts = {
+            part: {short: stream.get_tensor(name) for short, name in inside.items()}
+            for part, inside in names.items()
+        }
+        scale = float(stream.get_tensor(SCALE))
     if not scale > 0.0:
         raise UserError("The checkpoint has no scale factor.", hint=HINT)
-    return _filled(unet, autoencoder, vision, scale, options)
+    network = _filled(parts, options)
+    network.scale_factor = scale
+    return network.requires_grad_(False).eval()
 
 
-def _filled(
-    unet: dict[str, Tensor],
-    autoencoder: dict[str, Tensor],
-    vision: dict[str, Tensor],
-    scale: float,
-    options: ImportOptions,
-) -> SDSegNetwork:
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], options: ImportOptions) -> None:
+    """Builds the network of tensors without values.
+
+    Raises:
+        UserError: a part is missing, or has another shape than its sizes say.
+    """
+    names = _names_by_part(shapes, options.raw)
+    empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    _filled({part: {s: empty[n] for s, n in inside.items()} for part, inside in names.items()},
+            options)  # fmt: skip
+
+
+def _names_by_part(names: Iterable[str], raw: bool) -> Names:
+    """For each part its tensors: name within the part -> name in the file."""
+    known = set(names)
+    found: Names = {
+        prefix: {n[len(prefix) :]: n for n in known if n.startswith(prefix)} for prefix in PARTS
+    }
+    for prefix, what in PARTS.items():
+        if not found[prefix]:
+            raise UserError(f"The file holds no {what} of SDSeg.", hint=HINT)
+    if SCALE not in known:
+        raise UserError("The checkpoint has no scale factor.", hint=HINT)
+    unet = found[UNET]
+    if not raw and any(ldm.ema_name(name) in known for name in unet):
+        found[UNET] = {name: ldm.ema_name(name) for name in unet}
+        if not known.issuperset(found[UNET].values()):
+            raise UserError("The averaged weights are not complete.", hint="Try --raw.")
+    return found
+
+
+def _filled(parts: dict[str, dict[str, Tensor]], options: ImportOptions) -> SDSegNetwork:
+    unet, autoencoder, vision = (parts[prefix] for prefix in PARTS)
     config = SDSegConfig(
         ldm.autoencoder_config(autoencoder),
         ldm.unet_config(unet, options.heads, options.dropout),
@@ -73,8 +104,7 @@ def _filled(
     }
     for what, (module, state) in states.items():
         _fill(what, module, state)
-    network.scale_factor = scale
-    return network.requires_grad_(False).eval()
+    return network
 
 
 def _fill(what: str, module: nn.Module, state: dict[str, Tensor]) -> None:

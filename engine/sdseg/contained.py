@@ -39,11 +39,11 @@ class Facts:
 
     Attributes:
         global_step: steps it was trained; 0 where it does not say.
-        names: of all tensors.
+        shapes: of all tensors, by name.
     """
 
     global_step: int
-    names: tuple[str, ...]
+    shapes: dict[str, tuple[int, ...]]
 
 
 def check_archive(source: Path) -> None:
@@ -125,7 +125,8 @@ def copy_tensors(
 
 def _facts(folder: Path) -> Facts:
     content = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    return Facts(content["global_step"], tuple(content["names"]))
+    shapes = {name: tuple(shape) for name, shape in content["shapes"].items()}
+    return Facts(content["global_step"], shapes)
 
 
 def _listen(

@@ -13,14 +13,11 @@ from engine.models.card import render_card
 from engine.models.schema import Lineage, ModelInfo, Preprocessing, TargetEntry
 from engine.models.store import file_sha256
 from engine.sdseg.config import PAPER
-from engine.sdseg.contained import HINT, TENSORS_FILE, Facts, Progress, check_archive, copy_tensors
+from engine.sdseg.contained import TENSORS_FILE, Facts, Progress, check_archive, copy_tensors
 from engine.system.atomic import draft_beside
 
 if TYPE_CHECKING:
     from engine.sdseg.network import SDSegNetwork
-
-UNET, AUTOENCODER, VISION = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
-NEEDED = {UNET: "U-Net", AUTOENCODER: "autoencoder", VISION: "vision encoder"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,13 @@ def import_checkpoint(
         raise UserError(f"{output.name} exists already.", hint="Choose another output folder.")
     check_archive(source)
     with draft_beside(output) as draft:
-        facts = copy_tensors(source, draft, _accept, progress, is_cancelled)
+
+        def accept(facts: Facts) -> None:
+            from engine.sdseg.checkpoint_network import check_shapes
+
+            check_shapes(facts.shapes, options)
+
+        facts = copy_tensors(source, draft, accept, progress, is_cancelled)
         from engine.sdseg.checkpoint_network import build_network
         from engine.sdseg.folder import save_model
 
@@ -81,12 +84,6 @@ def import_checkpoint(
         (draft / TENSORS_FILE).unlink()
         info = _describe(network, source, facts.global_step, options)
         return save_model(output, network, info, render_card(info))
-
-
-def _accept(facts: Facts) -> None:
-    for prefix, what in NEEDED.items():
-        if not any(name.startswith(prefix) for name in facts.names):
-            raise UserError(f"The file holds no {what} of SDSeg.", hint=HINT)
 
 
 def _describe(network: SDSegNetwork, source: Path, steps: int, options: ImportOptions) -> ModelInfo:

@@ -54,7 +54,8 @@ def extract(source: Path, folder: Path, progress: Progress | None = None) -> Non
         raise UserError(f"{source.name} holds no weights.", hint=HINT)
     found = _found(source, state)
     step = content.get("global_step")
-    facts = {"global_step": step if isinstance(step, int) else 0, "names": list(found)}
+    shapes = {name: list(tensor.shape) for name, tensor in found.items()}
+    facts = {"global_step": step if isinstance(step, int) else 0, "shapes": shapes}
     (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
     save_file(dict(_tensors(source, found, progress)), folder / TENSORS_FILE)
 
