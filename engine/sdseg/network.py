@@ -119,6 +119,15 @@ def build_vision_encoder(
     )
 
 
+def _contiguous(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    """Attention leaves its output in channels last as soon as a batch holds more than one picture.
+
+    From there on torch's CPU GroupNorm would be inexact: a mask of a batch of four was seen to
+    differ by 0.007 in probability from the same slice alone.
+    """
+    return output.contiguous()
+
+
 class SDSegNetwork(nn.Module):
     """All three parts and the maths between them.
 
@@ -141,6 +150,9 @@ class SDSegNetwork(nn.Module):
         self.unet = unet
         self.vision_encoder = vision_encoder
         self.scale_factor = scale_factor
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.register_forward_hook(_contiguous)
 
     @classmethod
     def build(cls, config: SDSegConfig) -> SDSegNetwork:
