@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.domain.targets import Target
+    from engine.evaluation.lpips import Lpips
+    from engine.evaluation.scores import Scores
+    from engine.evaluation.scoring import Pair
+    from engine.sdseg.segmenter import Segmenter
+
+IsCancelled = Callable[[], bool]
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Adds `evaluate` to the command line."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "evaluate",
-        help="Dice and IoU of a model",
+        help="Dice, IoU and HD95 of a model, and how stable its answers are",
         description="Segments pictures or volumes and compares them with their masks, natively.",
     )
+    parser.set_defaults(usage_error=parser.error)
     parser.add_argument("--model", required=True, metavar="NAME_OR_FOLDER")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR")
     parser.add_argument("--masks", type=Path, required=True, metavar="DIR")
@@ -21,9 +32,19 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--target", action="append", metavar="NAME=ID[,ID]",
                         help="mask values of a target, for example disc=1,2; "
                         "default: the model's own class ids")  # fmt: skip
+    parser.add_argument("--definition", choices=["native", "authors"], default="native",
+                        help="authors: Dice and IoU as the paper's script has them, at the "
+                        "network's size, no HD95; only for comparison with it")  # fmt: skip
+    parser.add_argument("--stability", type=_runs, metavar="N",
+                        help="also segment the set N times, seeds SEED, SEED+1, ..., and compare "
+                        "the answers with each other (the paper's table 5)")  # fmt: skip
+    parser.add_argument("--lpips-weights", type=Path, metavar="FILE",
+                        help="LPIPS (AlexNet) as .safetensors or .pth; without it "
+                        "LPIPS is not measured")  # fmt: skip
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verbose", action="store_true", help="print each case too")
     return parser
 
 
@@ -31,31 +52,86 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Prints and returns the scores.
 
     Raises:
+        Cancelled: asked to stop.
         UserError: a file can't be read or does not fit.
+        SystemExit: wrong usage.
     """
-    from tqdm import tqdm
-
-    from engine.cli.train import parse_target
-    from engine.domain.targets import Target
-    from engine.evaluation.scoring import find_pairs, read_names, score_model
+    if args.lpips_weights and not args.stability:
+        args.usage_error("--lpips-weights needs --stability N")
+    from engine.cli.evaluate_text import case_lines, score_lines, stability_lines
+    from engine.evaluation.lpips import Lpips
+    from engine.evaluation.scoring import find_pairs, read_names
     from engine.models.store import find_model
     from engine.sdseg.segmenter import Segmenter
+    from engine.system.interrupt import Interrupt
 
+    lpips = Lpips.load(args.lpips_weights) if args.lpips_weights else None
     segmenter = Segmenter.load(find_model(args.model), args.device, args.precision)
+    targets = _targets(segmenter, args.target or ())
+    names = read_names(args.cases) if args.cases else None
+    pairs = find_pairs(args.images, args.masks, names, args.cases.name if args.cases else "")
+    with Interrupt() as interrupt:
+        scores = _score(args, segmenter, pairs, targets, lambda: interrupt.raised)
+        report = scores.as_json()
+        print(*(case_lines(report) if args.verbose else []), *score_lines(report), sep="\n")
+        if args.stability:
+            found = _stability(args, segmenter, pairs, lpips, lambda: interrupt.raised)
+            report["stability"] = found
+            print(*stability_lines(found), sep="\n")
+    return report
+
+
+def _targets(segmenter: Segmenter, texts: list[str] | tuple[()]) -> dict[str, Target]:
+    """Name of each of the model's targets -> its values in the truths."""
+    from engine.cli.train import parse_target
+    from engine.domain.targets import Target
+
     targets = {t.name: Target(t.name, t.class_ids) for t in segmenter.info.targets}
-    for text in args.target or ():
+    for text in texts:
         target = parse_target(text)
         segmenter.target(target.name)
         targets[target.name] = target
-    names = read_names(args.cases) if args.cases else None
-    pairs = find_pairs(args.images, args.masks, names, args.cases.name if args.cases else "")
+    return targets
+
+
+def _score(
+    args: argparse.Namespace,
+    segmenter: Segmenter,
+    pairs: list[Pair],
+    targets: dict[str, Target],
+    is_cancelled: IsCancelled,
+) -> Scores:
+    from tqdm import tqdm
+
+    from engine.evaluation.scoring import Comparison, score_model
+
+    authors = args.definition == "authors"
+    how = Comparison(args.seed, distances=not authors, authors=authors)
     with tqdm(total=len(pairs), unit="case", disable=None, leave=False) as bar:
+        return score_model(
+            segmenter, pairs, targets, lambda _done, _all: bar.update(), how, is_cancelled
+        )
 
-        def progress(_done: int, _all: int) -> None:
-            bar.update()
 
-        scores = score_model(segmenter, pairs, targets, progress, args.seed)
-    report = scores.as_json()
-    for name, row in report["targets"].items():
-        print(f"{name}: Dice {row['dice']:.4f}, IoU {row['iou']:.4f} over {len(pairs)} cases")
-    return report
+def _stability(
+    args: argparse.Namespace,
+    segmenter: Segmenter,
+    pairs: list[Pair],
+    lpips: Lpips | None,
+    is_cancelled: IsCancelled,
+) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from engine.evaluation.stability import measure_stability
+
+    with tqdm(total=len(pairs), unit="case", desc="stability", disable=None, leave=False) as bar:
+        return measure_stability(
+            segmenter, pairs, args.stability, args.seed, lpips, bar.update, is_cancelled
+        )
+
+
+def _runs(text: str) -> int:
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError("must be at least 2")
+    return value

@@ -1,11 +1,11 @@
-"""Scores of a model on pictures with known masks, on their own grid."""
+"""Scores of a model on pictures with known masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 from engine.domain.requests import SegmentRequest
 from engine.domain.targets import Target
 from engine.domain.volume import Volume
-from engine.errors import UserError
-from engine.evaluation.metrics import dice, iou
+from engine.errors import Cancelled, UserError
+from engine.evaluation.metrics import authors_dice, authors_iou, dice, hd95, iou
+from engine.evaluation.scores import Figures, Scores
+from engine.evaluation.squares import square_labels, truth_in_square
 from engine.io import open_case
 from engine.io.kinds import kind_by_name, stem_of
 from engine.models.suitability import slicing_axis
 from engine.sdseg.segmenter import Segmenter
+
+Labels = NDArray[np.uint8]
+Progress = Callable[[int, int], object]
+IsCancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -30,36 +36,20 @@ class Pair:
     mask: Path
 
 
-@dataclass
-class Scores:
-    """Dice and IoU of each case and target.
+@dataclass(frozen=True)
+class Comparison:
+    """How answers and truths are compared.
 
     Attributes:
-        cases: one a case: name -> {target -> {"dice", "iou", "hd95"}}; distances are not measured
-            yet and stand as None.
+        seed: of the starting noise.
+        distances: HD95 too, for which MONAI has to be imported.
+        authors: as the authors' script does it: at the network's size, with its own Dice and IoU
+            and no distances; else on the scan's own grid.
     """
 
-    cases: dict[str, dict[str, dict[str, float | None]]] = field(default_factory=dict)
-
-    def mean(self, figure: str) -> float:
-        """Mean over a case's targets, then over the cases."""
-        rows = [[x[figure] or 0.0 for x in targets.values()] for targets in self.cases.values()]
-        return float(np.mean([np.mean(row) for row in rows]))
-
-    def as_json(self) -> dict[str, Any]:
-        """As `evaluate --json` writes it."""
-        names = next(iter(self.cases.values())).keys()
-        per_target = {
-            name: {
-                figure: float(np.mean([c[name][figure] or 0.0 for c in self.cases.values()]))
-                for figure in ("dice", "iou")
-            }
-            | {"hd95": None}
-            for name in names
-        }
-        mean = {"dice": self.mean("dice"), "iou": self.mean("iou"), "hd95": None}
-        cases = [{"case": name, "targets": targets} for name, targets in self.cases.items()]
-        return {"mean": mean, "targets": per_target, "cases": cases}
+    seed: int = 0
+    distances: bool = False
+    authors: bool = False
 
 
 def read_names(split: Path) -> list[str]:
@@ -107,51 +97,140 @@ def score_model(
     segmenter: Segmenter,
     pairs: list[Pair],
     targets: dict[str, Target],
-    progress: Callable[[int, int], None] | None = None,
-    seed: int = 0,
+    progress: Progress | None = None,
+    comparison: Comparison | None = None,
+    is_cancelled: IsCancelled | None = None,
 ) -> Scores:
-    """Segments every case whole and compares each target's mask with the truth.
+    """Segments every case whole, once, and compares each target's mask with the truth.
 
     Args:
         segmenter: the model.
         pairs: pictures or volumes and their masks (class ids).
         targets: name of a target of the model -> the mask values that make it up in the truth.
         progress: called with (cases done, cases in all).
-        seed: of the starting noise.
+        comparison: how; None means Dice and IoU on the scans' own grids, with seed 0.
+        is_cancelled: asked before each batch of slices.
 
     Raises:
+        Cancelled: asked to stop.
         UserError: a file can't be read, or picture and mask differ in size.
     """
-    scores = Scores()
+    how = comparison or Comparison()
+    scores = Scores(definition="authors" if how.authors else "native")
+    compare = _compare_squares if how.authors else _compare_natively
     for number, pair in enumerate(pairs):
-        scan, mask = open_case(pair.image).scan, open_case(pair.mask).scan
-        if mask.is_colour or mask.grid.shape != scan.grid.shape:
-            raise UserError(
-                f"The mask {pair.mask.name} does not have the size of {pair.image.name}."
-            )
-        truth = mask.real(mask.array).round().astype(np.uint8)
-        scores.cases[pair.name] = {
-            name: _score(segment_whole(segmenter, scan, name, seed), target.of(truth))
-            for name, target in targets.items()
-        }
+        with naming(pair):
+            scan, truth = read_pair(pair)
+            scores.cases[pair.name] = compare(segmenter, scan, truth, targets, how, is_cancelled)
+        if how.distances and not how.authors:
+            scores.units[pair.name] = "mm" if scan.grid.calibrated else "px"
         if progress:
             progress(number + 1, len(pairs))
     return scores
 
 
-def segment_whole(
-    segmenter: Segmenter, scan: Volume, target: str, seed: int = 0
-) -> NDArray[np.bool_]:
-    """The target's mask of a whole scan, bool ``[k, j, i]``."""
+@contextmanager
+def naming(pair: Pair) -> Iterator[None]:
+    """Errors inside say which case they are about."""
+    try:
+        yield
+    except UserError as error:
+        if pair.image.name in error.message or pair.mask.name in error.message:
+            raise
+        raise UserError(f"{pair.image.name}: {error.message}", hint=error.hint) from error
+
+
+def read_pair(pair: Pair) -> tuple[Volume, Labels]:
+    """The scan of a pair, and its truth as class ids of the scan's shape.
+
+    Values that are no class id (negative, or beyond 255) become background.
+
+    Raises:
+        UserError: a file can't be read, or picture and mask differ in size.
+    """
+    scan, mask = open_case(pair.image).scan, open_case(pair.mask).scan
+    if mask.is_colour or mask.grid.shape != scan.grid.shape:
+        raise UserError(f"The mask {pair.mask.name} does not have the size of {pair.image.name}.")
+    values = mask.real(mask.array).round()
+    return scan, np.where((values >= 0) & (values <= 255), values, 0).astype(np.uint8)
+
+
+def whole_request(segmenter: Segmenter, scan: Volume, seed: int) -> SegmentRequest:
+    """Every slice along the model's plane; the answer is class ids."""
     axis = slicing_axis(segmenter.info, scan)
-    request = SegmentRequest(
-        scan, range(scan.grid.shape[axis]), target=target, plane=axis, seed=seed
-    )
-    answer = np.zeros(scan.grid.shape, dtype=bool)
-    for proposal in segmenter.segment(request):
-        answer[(slice(None),) * axis + (proposal.index,)][proposal.region] = proposal.labels > 0
+    return SegmentRequest(scan, range(scan.grid.shape[axis]), plane=axis, seed=seed)
+
+
+def segment_whole(
+    segmenter: Segmenter, scan: Volume, seed: int = 0, is_cancelled: IsCancelled | None = None
+) -> Labels:
+    """Class ids of a whole scan, uint8 ``[k, j, i]``.
+
+    Raises:
+        Cancelled: asked to stop.
+    """
+    request = whole_request(segmenter, scan, seed)
+    answer = np.zeros(scan.grid.shape, dtype=np.uint8)
+    for proposal in segmenter.segment(request, is_cancelled=is_cancelled):
+        where = (slice(None),) * request.axis + (proposal.index,)
+        answer[where][proposal.region] = proposal.labels
     return answer
 
 
-def _score(answer: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, float | None]:
-    return {"dice": dice(answer, truth), "iou": iou(answer, truth), "hd95": None}
+def _compare_natively(
+    segmenter: Segmenter,
+    scan: Volume,
+    truth: Labels,
+    targets: dict[str, Target],
+    how: Comparison,
+    is_cancelled: IsCancelled | None,
+) -> dict[str, Figures]:
+    answer = segment_whole(segmenter, scan, how.seed, is_cancelled)
+    spacing = scan.grid.spacing if scan.grid.calibrated else None
+    found: dict[str, Figures] = {}
+    for name, in_truth in targets.items():
+        if is_cancelled and is_cancelled():
+            raise Cancelled
+        a, b = target_mask(segmenter, name, answer), in_truth.of(truth)
+        distance = hd95(a, b, spacing) if how.distances else None
+        found[name] = {"dice": dice(a, b), "iou": iou(a, b), "hd95": distance}
+    return found
+
+
+def _compare_squares(
+    segmenter: Segmenter,
+    scan: Volume,
+    truth: Labels,
+    targets: dict[str, Target],
+    how: Comparison,
+    is_cancelled: IsCancelled | None,
+) -> dict[str, Figures]:
+    """All slices of a case as one volume at the network's size."""
+    request = whole_request(segmenter, scan, how.seed)
+    axis, rules = request.axis, segmenter.info.preprocessing
+    answers: list[Labels] = []
+    truths: list[Labels] = []
+    for index, maps in segmenter.squares(request, is_cancelled=is_cancelled):
+        answers.append(square_labels(maps, segmenter.info))
+        there = truth[(slice(None),) * axis + (index,)]
+        truths.append(truth_in_square(there, scan, axis, rules))
+    answer, whole_truth = np.stack(answers), np.stack(truths)
+    found: dict[str, Figures] = {}
+    for name, in_truth in targets.items():
+        a, b = target_mask(segmenter, name, answer), in_truth.of(whole_truth)
+        found[name] = {"dice": authors_dice(a, b), "iou": authors_iou(a, b), "hd95": None}
+    return found
+
+
+def target_mask(segmenter: Segmenter, name: str, classes: Labels) -> NDArray[np.bool_]:
+    """Where a target of the model is in its answer of class ids.
+
+    A binary model finds one thing, whatever ids its target has in the truths it was trained on.
+
+    Raises:
+        UserError: the model has no such target.
+    """
+    target = segmenter.target(name)
+    if target is None or segmenter.info.class_coding == "binary":
+        return classes > 0
+    return target.of(classes)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.domain.targets import Target
-from engine.evaluation.scoring import Scores, find_pairs, read_names, score_model
+from engine.evaluation.scores import Scores
+from engine.evaluation.scoring import find_pairs, read_names, score_model
 from engine.models.card import render_card
 from engine.models.schema import FitStatistic, Lineage, ModelInfo, TargetEntry
 from engine.models.store import read_entry

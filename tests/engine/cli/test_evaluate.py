@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
+from engine.evaluation.metrics import hd95
 from tests.engine.cli.calls import (
     noise,
     picture,
@@ -20,6 +25,8 @@ from tests.engine.cli.calls import (
     volume,
     voxels,
 )
+from tests.engine.evaluation.models import save_classes
+from tests.engine.evaluation.test_lpips import random_weights
 from tests.engine.io.phantoms import write_nifti
 from tests.tiny_model import save_tiny
 
@@ -62,18 +69,122 @@ def test_the_figures_are_counted_on_the_pictures_own_grid(
     report = evaluate(data, "--model", model)
     printed = capsys.readouterr().out
     expected = []
-    for stem, answer in answers(data, model).items():
+    answers_of = answers(data, model)
+    for stem, answer in answers_of.items():
         truth = pixels(data / "masks" / f"{stem}.png") == 1
         expected.append(counted(answer, truth))
     for row, stem, figures in zip(report["cases"], STEMS, expected, strict=True):
         assert row["case"] == stem
         assert row["targets"]["disc"]["dice"] == pytest.approx(figures[0], abs=1e-9)
         assert row["targets"]["disc"]["iou"] == pytest.approx(figures[1], abs=1e-9)
-        assert row["targets"]["disc"]["hd95"] is None
+        answer, truth = answers_of[stem], pixels(data / "masks" / f"{stem}.png") == 1
+        assert row["targets"]["disc"]["hd95"] == hd95(answer, truth) and row["unit"] == "px"
     dice, iou = np.mean(expected, axis=0)
     for mean in (report["mean"], report["targets"]["disc"]):
         assert mean["dice"] == pytest.approx(dice) and mean["iou"] == pytest.approx(iou)
-    assert printed.splitlines() == [f"disc: Dice {dice:.4f}, IoU {iou:.4f} over 3 cases"]
+    head, line, note = printed.splitlines()
+    assert head.split() == ["Dice", "IoU", "HD95", "(px)"]
+    low, high = report["mean"]["interval"]["dice"]
+    assert line.split("  ")[:2] == ["disc", f"{dice:.4f} [{low:.4f}, {high:.4f}]"]
+    assert f"{iou:.4f} [" in line
+    assert note.startswith("3 cases, on the pictures' own grid; in brackets 95 % bootstrap")
+
+
+def test_each_case_is_printed_on_request(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluate(data, "--model", model, "--verbose")
+    lines = capsys.readouterr().out.splitlines()
+    for row, line in zip(report["cases"], lines[1:4], strict=True):
+        assert line.split()[:3] == [row["case"], "disc", f"{row['targets']['disc']['dice']:.4f}"]
+
+
+def test_an_undefined_distance_is_null_and_counted(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(data / "masks" / "b.png", np.zeros((50, 70), np.uint8))
+    report = evaluate(data, "--model", model)
+    assert report["cases"][1]["targets"]["disc"]["hd95"] is None
+    assert report["mean"]["hd95_undefined"] == report["targets"]["disc"]["hd95_undefined"] == 1
+    others = [report["cases"][n]["targets"]["disc"]["hd95"] for n in (0, 2)]
+    assert report["mean"]["hd95"] == pytest.approx(np.mean(others))
+    assert "HD95 is undefined for 1 mask:" in capsys.readouterr().out
+
+
+def test_several_targets_have_a_row_each_and_a_mean(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluate(data, "--model", save_classes(tmp_path / "several").folder)
+    assert list(report["targets"]) == ["disc", "cup", "vessel"]
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:5]]
+    assert rows == ["disc", "cup", "vessel", "mean"]
+    means = [row["dice"] for row in report["targets"].values()]
+    assert report["mean"]["dice"] == pytest.approx(np.mean(means))
+
+
+def test_the_authors_definition_is_named_in_print_and_json(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(data / "masks" / "b.png", np.zeros((50, 70), np.uint8))
+    report = evaluate(data, "--model", model, "--definition", "authors")
+    assert report["definition"] == "authors" and report["unit"] is None
+    assert report["cases"][1]["targets"]["disc"] == {"dice": 1.0, "iou": 0.0, "hd95": None}
+    printed = capsys.readouterr().out
+    assert "authors' definition" in printed and "HD95" not in printed
+    assert evaluate(data, "--model", model)["definition"] == "native"
+
+
+def test_stability_is_measured_over_runs(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluate(data, "--model", model, "--stability", 3)["stability"]
+    assert (found["runs"], found["size"], found["pairs"]) == (3, 64, 9)
+    for kind in ("masks", "scores"):
+        row = found[kind]
+        assert row["lpips"] is row["ms_ssim"] is None and row["identical_pairs"] == 0
+        assert row["psnr"] > 0 and -1 < row["ssim"] < 1 and 0 < row["dice"] < 1
+    printed = capsys.readouterr().out
+    assert "stability over 3 runs" in printed and printed.count("not measured") == 2
+    assert found == evaluate(data, "--model", model, "--stability", 3)["stability"]
+    assert "stability" not in evaluate(data, "--model", model)
+
+
+def test_lpips_is_measured_with_weights(model: Path, data: Path) -> None:
+    save_file(random_weights(), data / "alex.safetensors")
+    words = ("--model", model, "--stability", 2, "--lpips-weights", data / "alex.safetensors")
+    found = evaluate(data, *words)["stability"]
+    assert found["masks"]["lpips"] > 0 and found["scores"]["lpips"] > 0
+
+
+def test_wrong_lpips_weights_are_refused(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--images", data / "images", "--masks", data / "masks", "--model", model)
+    weights = ("--lpips-weights", text_file(data / "alex.safetensors"))
+    line = refused(capsys, "evaluate", *words, "--stability", 2, *weights)
+    assert "alex.safetensors" in line
+
+
+@pytest.mark.parametrize(
+    "words", [("--stability", 1), ("--stability", "many"), ("--lpips-weights", "alex.safetensors")]
+)
+def test_wrong_usage_ends_with_two(model: Path, data: Path, words: tuple[Any, ...]) -> None:
+    files = ("--images", data / "images", "--masks", data / "masks", "--model", model)
+    assert sdseg("evaluate", *files, *words) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals there")
+def test_ctrl_c_ends_it_with_one_line(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ("--images", data / "images", "--masks", data / "masks", "--json", data / "r.json")
+    timer = threading.Timer(4.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        line = refused(capsys, "evaluate", *files, "--model", model, "--stability", 2000)
+    finally:
+        timer.cancel()
+    assert line == "error: Stopped before it was done." and not (data / "r.json").exists()
 
 
 def test_the_values_of_the_truth_can_be_named(model: Path, data: Path) -> None:

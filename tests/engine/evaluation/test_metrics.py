@@ -1,9 +1,10 @@
-"""Dice and IoU: drawn by hand, and what holds for all masks."""
+"""Dice and IoU: drawn by hand, and what holds for all masks; MONAI agrees."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -118,3 +119,15 @@ def test_finding_one_more_right_pixel_never_lowers_a_score(
     better[tuple(missed[random.randrange(len(missed))])] = True  # type: ignore[attr-defined]
     assert dice(better, truth) > dice(answer, truth)
     assert iou(better, truth) > iou(answer, truth)
+
+
+@examples
+@given(two_masks)
+def test_monai_agrees(masks: tuple[Mask, Mask]) -> None:
+    from monai.metrics.meandice import compute_dice
+    from monai.metrics.meaniou import compute_iou
+
+    answer, truth = (torch.from_numpy(m)[None, None].float() for m in masks)
+    assert dice(*masks) == pytest.approx(float(compute_dice(answer, truth, ignore_empty=False)))
+    if masks[1].any():
+        assert iou(*masks) == pytest.approx(float(compute_iou(answer, truth)))

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
+from engine.domain.requests import Proposal, SegmentRequest
 from engine.domain.targets import Target
-from engine.errors import UserError
-from engine.evaluation.metrics import dice, iou
+from engine.domain.volume import Volume
+from engine.errors import Cancelled, UserError
+from engine.evaluation.metrics import dice, hd95, iou
 from engine.evaluation.scoring import (
+    Comparison,
     Pair,
-    Scores,
     find_pairs,
     read_names,
     score_model,
     segment_whole,
+    target_mask,
+    whole_request,
 )
+from engine.evaluation.squares import truth_in_square
 from engine.io import open_case
-from engine.models.schema import TargetEntry
+from engine.models.schema import Preprocessing, TargetEntry
+from engine.sdseg.preprocess import prepare
 from engine.sdseg.segmenter import Segmenter
+from tests.engine.evaluation.models import save_classes
 from tests.tiny_model import mr_scan, picture_scan, save_tiny
 
 DISC = Target("disc", (1,))
@@ -116,11 +125,62 @@ def test_a_note_beside_a_mask_is_not_taken_for_it(folders: Path) -> None:
 
 def test_a_whole_case_is_what_the_segmenter_gives_slice_by_slice(segmenter: Segmenter) -> None:
     scan = mr_scan()
-    answer = segment_whole(segmenter, scan, "disc")
-    assert answer.dtype == np.bool_ and answer.shape == scan.grid.shape
-    assert 0.2 < answer.mean() < 0.8
-    assert np.array_equal(answer, segment_whole(segmenter, scan, "disc"))
-    assert not np.array_equal(answer, segment_whole(segmenter, scan, "disc", seed=1))
+    answer = segment_whole(segmenter, scan)
+    assert answer.dtype == np.uint8 and answer.shape == scan.grid.shape
+    assert set(np.unique(answer)) == {0, 1} and 0.2 < answer.mean() < 0.8
+    for proposal in segmenter.segment(whole_request(segmenter, scan, 0)):
+        assert np.array_equal(answer[proposal.index], proposal.labels)
+    assert np.array_equal(answer, segment_whole(segmenter, scan))
+    assert not np.array_equal(answer, segment_whole(segmenter, scan, seed=1))
+
+
+def asked_for(segmenter: Segmenter, scan: Volume, name: str) -> np.ndarray:
+    """The answer to a request for one target."""
+    request = replace(whole_request(segmenter, scan, 0), target=name)
+    answer = np.zeros(scan.grid.shape, dtype=bool)
+    for proposal in segmenter.segment(request):
+        answer[(slice(None),) * request.axis + (proposal.index,)] = proposal.labels > 0
+    return answer
+
+
+@pytest.mark.parametrize("plane", ["scan", "axial"])
+def test_one_answer_of_class_ids_holds_that_of_every_target(tmp_path: Path, plane: str) -> None:
+    several = Segmenter.load(save_classes(tmp_path / "several", plane=plane), "cpu")
+    scan = mr_scan()
+    classes = segment_whole(several, scan)
+    assert len(np.unique(classes)) > 1
+    for name in ("disc", "cup", "vessel"):
+        expected = asked_for(several, scan, name)
+        assert np.array_equal(target_mask(several, name, classes), expected)
+
+
+def test_a_binary_model_finds_its_target_whatever_id_that_has_in_the_truths(
+    tmp_path: Path,
+) -> None:
+    cup = (TargetEntry(name="cup", class_ids=(2,)),)  # as `train --target cup=2` writes it
+    model = Segmenter.load(save_tiny(tmp_path / "m", 2, classes={1: "cup"}, targets=cup), "cpu")
+    scan = mr_scan()
+    expected = asked_for(model, scan, "cup")
+    assert expected.any()
+    assert np.array_equal(target_mask(model, "cup", segment_whole(model, scan)), expected)
+
+
+class Counting(Segmenter):
+    """Remembers what it was asked."""
+
+    def segment(self, request: SegmentRequest, *words: Any, **more: Any) -> Iterator[Proposal]:
+        self.asked = [*getattr(self, "asked", []), request.target]
+        return super().segment(request, *words, **more)
+
+
+def test_each_case_is_segmented_once_however_many_targets_it_has(tmp_path: Path) -> None:
+    model = Counting(save_classes(tmp_path / "several"), "cpu")
+    truth = np.zeros((50, 70), np.uint8)
+    targets = {t.name: Target(t.name, t.class_ids) for t in model.info.targets}
+    cases = [pair(tmp_path, name, truth) for name in "ab"]
+    scores = score_model(model, cases, targets)
+    assert [len(found) for found in scores.cases.values()] == [3, 3]
+    assert model.asked == ["", ""]
 
 
 def test_every_target_of_every_case_is_scored(segmenter: Segmenter, tmp_path: Path) -> None:
@@ -133,7 +193,7 @@ def test_every_target_of_every_case_is_scored(segmenter: Segmenter, tmp_path: Pa
     scores = score_model(segmenter, pairs, targets, lambda done, n: steps.append((done, n)))
     assert steps == [(1, 2), (2, 2)] and list(scores.cases) == ["a", "b"]
     for n, name in enumerate("ab"):
-        answer = segment_whole(segmenter, open_case(pairs[n].image).scan, "disc")[0]
+        answer = segment_whole(segmenter, open_case(pairs[n].image).scan)[0]
         for target in targets.values():
             truth = np.isin(truths[n], target.class_ids)
             expected = {"dice": dice(answer, truth), "iou": iou(answer, truth), "hd95": None}
@@ -169,38 +229,133 @@ def test_truths_of_other_kinds_of_file_are_read_by_their_values(
     assert scores[0] == scores[1] == scores[2] and scores[0]["dice"]
 
 
-# Means
+def test_values_that_are_no_class_id_are_background(segmenter: Segmenter, tmp_path: Path) -> None:
+    truth = np.full((12, 10, 4), 257, np.int16)  # as a byte it would be 1
+    truth[:, :5] = -255
+    truth[3:9, 3:8, 1:3] = 1
+    clean = np.where(truth == 1, 1, 0).astype(np.int16)
+    scan = np.random.default_rng(0).integers(0, 900, truth.shape).astype(np.int16)
+    for name, array in (("scan", scan), ("truth", truth), ("clean", clean)):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}.nii")
+    found = []
+    for name in ("truth", "clean"):
+        case = Pair("v", tmp_path / "scan.nii", tmp_path / f"{name}.nii")
+        found.append(score_model(segmenter, [case], {"disc": DISC}).cases["v"])
+    assert found[0] == found[1]
 
 
-def figures(dice: float, iou: float) -> dict[str, float | None]:
-    return {"dice": dice, "iou": iou, "hd95": None}
+# Distances
 
 
-@pytest.fixture
-def scores() -> Scores:
-    return Scores(
-        {
-            "a": {"disc": figures(0.8, 0.6), "cup": figures(0.4, 0.2)},
-            "b": {"disc": figures(1.0, 1.0), "cup": figures(0.0, 0.0)},
-            "c": {"disc": figures(0.3, 0.2), "cup": figures(0.5, 0.4)},
-        }
-    )
+def test_distances_are_in_millimetres_where_the_scan_is_calibrated(
+    segmenter: Segmenter, tmp_path: Path
+) -> None:
+    values = np.zeros((12, 10, 4), np.uint8)
+    values[2:9, 3:8, 1:3] = 1
+    scan = np.random.default_rng(0).integers(0, 900, values.shape).astype(np.int16)
+    paths = [tmp_path / f"{n}.nii.gz" for n in ("scan", "mask")]
+    for path, array in zip(paths, (scan, values), strict=True):
+        nib.save(nib.Nifti1Image(array, np.diag([2.0, 1.0, 3.0, 1.0])), path)
+    case = Pair("v", *paths)
+    scores = score_model(segmenter, [case], {"disc": DISC}, comparison=Comparison(distances=True))
+    opened = open_case(case.image).scan
+    answer = segment_whole(segmenter, opened)
+    truth = open_case(case.mask).scan.array
+    assert opened.grid.spacing == (3.0, 1.0, 2.0) and scores.unit == "mm"
+    expected = hd95(answer, truth, (3.0, 1.0, 2.0))
+    assert scores.cases["v"]["disc"]["hd95"] == expected != hd95(answer, truth)
 
 
-def test_means_go_over_targets_and_then_over_cases(scores: Scores) -> None:
-    assert scores.mean("dice") == pytest.approx((0.6 + 0.5 + 0.4) / 3)
-    assert scores.mean("iou") == pytest.approx((0.4 + 0.5 + 0.3) / 3)
+def test_distances_are_in_pixels_in_a_plain_picture(segmenter: Segmenter, tmp_path: Path) -> None:
+    truth = np.zeros((50, 70), np.uint8)
+    truth[10:40, 5:50] = 1
+    cases = [pair(tmp_path, "a", truth), pair(tmp_path, "b", np.zeros((50, 70), np.uint8), 1)]
+    scores = score_model(segmenter, cases, {"disc": DISC}, comparison=Comparison(distances=True))
+    answer = segment_whole(segmenter, open_case(cases[0].image).scan)[0]
+    assert scores.unit == "px"
+    assert scores.cases["a"]["disc"]["hd95"] == hd95(answer, truth)
+    assert scores.cases["b"]["disc"]["hd95"] is None
 
 
-def test_the_json_has_means_targets_and_cases(scores: Scores) -> None:
-    report = json.loads(json.dumps(scores.as_json()))
-    assert set(report) == {"mean", "targets", "cases"}
-    assert report["mean"] == {
-        "dice": pytest.approx(0.5),
-        "iou": pytest.approx(0.4),
-        "hd95": None,
-    }
-    assert report["targets"]["disc"]["dice"] == pytest.approx(0.7)
-    assert report["targets"]["cup"]["iou"] == pytest.approx(0.2)
-    assert [row["case"] for row in report["cases"]] == ["a", "b", "c"]
-    assert report["cases"][0]["targets"]["cup"] == figures(0.4, 0.2)
+# Stopping, and files that are wrong
+
+
+def test_it_stops_when_asked(segmenter: Segmenter, tmp_path: Path) -> None:
+    cases = [pair(tmp_path, n, np.ones((50, 70), np.uint8)) for n in "ab"]
+    done: list[int] = []
+    with pytest.raises(Cancelled):
+        score_model(
+            segmenter,
+            cases,
+            {"disc": DISC},
+            lambda n, _: done.append(n),
+            is_cancelled=lambda: bool(done),
+        )
+    assert done == [1]
+
+
+def test_an_error_amid_the_work_names_the_case(segmenter: Segmenter, tmp_path: Path) -> None:
+    case = pair(tmp_path, "a", np.ones((50, 70), np.uint8))
+    with pytest.raises(UserError, match=r"a\.png: .*'cup size'"):
+        score_model(segmenter, [case], {"cup size": DISC})
+
+
+# The authors' definition
+
+
+def test_the_authors_definition_is_measured_at_the_network_s_size(
+    segmenter: Segmenter, tmp_path: Path
+) -> None:
+    truth = np.zeros((50, 70), np.uint8)
+    truth[10:40, 5:50] = 1
+    cases = [pair(tmp_path, "a", truth), pair(tmp_path, "b", np.zeros((50, 70), np.uint8), 1)]
+    how = Comparison(authors=True, distances=True)
+    scores = score_model(segmenter, cases, {"disc": DISC}, comparison=how)
+    request = whole_request(segmenter, open_case(cases[0].image).scan, 0)
+    answer = next(segmenter.squares(request))[1][0] > 0.5
+    there = np.asarray(Image.fromarray(truth).resize((64, 64), Image.Resampling.NEAREST)) > 0
+    found = scores.cases["a"]["disc"]
+    assert found["dice"] == pytest.approx(dice(answer, there), abs=1e-9)
+    assert found["iou"] == pytest.approx(iou(answer, there), abs=1e-9)
+    assert scores.cases["b"]["disc"] == {"dice": 1.0, "iou": 0.0, "hd95": None}
+    report = scores.as_json()
+    assert report["definition"] == "authors" and report["unit"] is None
+    assert report["mean"]["hd95"] is report["mean"]["hd95_undefined"] is None
+
+
+@pytest.mark.parametrize("how", ["squeeze", "pad"])
+@pytest.mark.parametrize("layout", ["shown", "file"])
+def test_a_truth_lies_in_the_square_where_the_network_sees_its_picture(
+    how: Any, layout: Any, tmp_path: Path
+) -> None:
+    """A bright block in the scan and the same block in the truth end at the same pixels."""
+    block = np.zeros((40, 26, 3), np.int16)
+    block[6:30, 4:11, :] = 1000
+    path = tmp_path / "scan.nii"
+    nib.save(nib.Nifti1Image(block, np.diag([2.0, 1.0, 3.0, 1.0])), path)
+    scan = open_case(path).scan
+    rules = Preprocessing(size=64, fit=how, layout=layout, intensity="window", window=(500, 1000))
+    truth = (scan.array[1] > 0).astype(np.uint8)
+    whole = (slice(None), slice(None))
+    shown, _ = prepare(scan, 1, whole, rules, (0.0, 1000.0), 0)
+    found = truth_in_square(truth, scan, 0, rules)
+    assert found.shape == (64, 64) and set(np.unique(found)) == {0, 1}
+    assert (found != (shown[0] > 0.0)).mean() < 0.03  # a pixel of the outline may differ
+
+
+def test_a_volume_is_one_volume_for_the_authors_definition(
+    segmenter: Segmenter, tmp_path: Path
+) -> None:
+    truth = np.zeros((12, 10, 4), np.uint8)
+    truth[2:9, 3:8, 1] = 1
+    scan = np.random.default_rng(0).integers(0, 900, truth.shape).astype(np.int16)
+    for name, array in (("scan", scan), ("truth", truth)):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}.nii")
+    case = Pair("v", tmp_path / "scan.nii", tmp_path / "truth.nii")
+    scores = score_model(segmenter, [case], {"disc": DISC}, comparison=Comparison(authors=True))
+    opened, rules = open_case(case.image).scan, segmenter.info.preprocessing
+    there = open_case(case.mask).scan.array
+    request = whole_request(segmenter, opened, 0)
+    answers = np.stack([maps[0] > 0.5 for _, maps in segmenter.squares(request)])
+    truths = np.stack([truth_in_square(there[n], opened, 0, rules) for n in range(4)])
+    assert scores.cases["v"]["disc"]["dice"] == pytest.approx(dice(answers, truths), abs=1e-9)
