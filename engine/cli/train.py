@@ -37,6 +37,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     _add_data(parser.add_argument_group("data"))
     _add_result(parser.add_argument_group("result"))
     _add_pictures(parser.add_argument_group("how pictures are prepared"))
+    _add_network(parser.add_argument_group("network and what it starts from"))
     _add_learning(parser.add_argument_group("learning (defaults: the paper's)"))
     _add_objective(parser.add_argument_group("objective (defaults: the paper's)"))
     _add_augmentation(parser.add_argument_group("augmentation (default: flips)"))
@@ -102,7 +103,7 @@ def _add_pictures(group: Any) -> None:
     group.add_argument("--roi", choices=["none", "box"], help="(none)")
 
 
-def _add_learning(group: Any) -> None:
+def _add_network(group: Any) -> None:
     group.add_argument(
         "--preset", choices=["paper", "compact", "compact-published", "tiny"], help="(paper)"
     )
@@ -124,6 +125,9 @@ def _add_learning(group: Any) -> None:
     group.add_argument(
         "--prediction", choices=["epsilon", "sample", "v_prediction"], help="(the preset's)"
     )
+
+
+def _add_learning(group: Any) -> None:
     group.add_argument("--steps", type=int, default=100_000)
     group.add_argument("--batch", type=int, default=4)
     group.add_argument("--base-lr", type=float, default=1e-5)
