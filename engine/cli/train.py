@@ -10,10 +10,17 @@ from engine.domain.targets import Target
 from engine.errors import UserError
 
 if TYPE_CHECKING:
+    from engine.models.schema import ModelInfo, Preprocessing
     from engine.training.options import TrainOptions
 
-EPILOG = """Options can be kept in a file, one or more a line, and named with @FILE; the built-in
-models' recipes are such files: resources/recipes/*.args."""
+EPILOG = """--init fills the network of the preset from weights made by other programs: a diffusers
+AutoencoderKL, UNet2DModel or pipeline folder, a kl-f8 file of latent diffusion, a U-Net file of
+it, or a whole checkpoint. An autoencoder must fit as a whole and is then not trained; of a U-Net
+what fits is taken, and its first convolution is widened with zeros. What did and did not fit is
+printed, listed in OUTPUT.run/initial_weights.json, and told in the model's lineage. The paper's
+training is --preset paper with kl-f8 and the U-Net of LSUN-churches. Options can be kept in a
+file, one or more a line, and named with @FILE; the built-in models' recipes are such files:
+resources/recipes/*.args."""
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -21,7 +28,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train",
         help="train a model on pictures and masks",
-        description="Trains SDSeg. Without further options this is the paper's training.",
+        description="Trains SDSeg. The defaults are the paper's; its starting weights need --init.",
         epilog=EPILOG,
         fromfile_prefix_chars="@",
     )
@@ -30,6 +37,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     _add_data(parser.add_argument_group("data"))
     _add_result(parser.add_argument_group("result"))
     _add_pictures(parser.add_argument_group("how pictures are prepared"))
+    _add_network(parser.add_argument_group("network and what it starts from"))
     _add_learning(parser.add_argument_group("learning (defaults: the paper's)"))
     _add_objective(parser.add_argument_group("objective (defaults: the paper's)"))
     _add_augmentation(parser.add_argument_group("augmentation (default: flips)"))
@@ -57,6 +65,7 @@ def _add_data(group: Any) -> None:
     group.add_argument("--test", type=Path, metavar="FILE", help="only scored, at the end")
     group.add_argument(
         "--target",
+        type=_target,
         default="target=1",
         metavar="NAME=ID[,ID]",
         help="mask values that become foreground, for example disc=1,2",
@@ -65,7 +74,13 @@ def _add_data(group: Any) -> None:
 
 def _add_result(group: Any) -> None:
     group.add_argument("--output", type=Path, required=True, metavar="DIR")
-    group.add_argument("--resume", action="store_true", help="go on with the run in OUTPUT.run")
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in OUTPUT.run, with the options it was started with; --init "
+        "may be left out; --steps may change while the rate is constant (--decay), to no fewer "
+        "than are done",
+    )
     group.add_argument("--name", help="of the model; default: the output folder's")
     group.add_argument("--title", default="")
     group.add_argument("--kind", default="", help='of picture, in words: "chest radiograph"')
@@ -77,22 +92,42 @@ def _add_result(group: Any) -> None:
 
 
 def _add_pictures(group: Any) -> None:
-    group.add_argument("--size", type=int, default=256, metavar="PX")
-    group.add_argument("--channels", choices=["rgb", "grey", "neighbours"], default="rgb")
-    group.add_argument("--fit", choices=["squeeze", "pad"], default="squeeze")
-    group.add_argument("--intensity", choices=["full", "percentile", "window"], default="full")
+    # None is "not typed": then the base model's value holds, or the one in brackets.
+    group.add_argument("--size", type=int, metavar="PX", help="(256)")
+    group.add_argument("--channels", choices=["rgb", "grey", "neighbours"], help="(rgb)")
+    group.add_argument("--fit", choices=["squeeze", "pad"], help="(squeeze)")
+    group.add_argument("--intensity", choices=["full", "percentile", "window"], help="(full)")
     group.add_argument("--window", type=_pair, metavar="LEVEL,WIDTH")
     group.add_argument("--field-mm", type=float, metavar="MM", help="side of the training field")
-    group.add_argument("--plane", choices=["scan", "axial", "coronal", "sagittal"], default="scan")
-    group.add_argument("--roi", choices=["none", "box"], default="none")
+    group.add_argument("--plane", choices=["scan", "axial", "coronal", "sagittal"], help="(scan)")
+    group.add_argument("--roi", choices=["none", "box"], help="(none)")
+
+
+def _add_network(group: Any) -> None:
+    group.add_argument(
+        "--preset", choices=["paper", "compact", "compact-published", "tiny"], help="(paper)"
+    )
+    group.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="MODEL",
+        help="model folder to train on; network and preparation of pictures are the model's",
+    )
+    group.add_argument(
+        "--init",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="weights of other programs to start from (see below); may be given several times",
+    )
+    group.add_argument(
+        "--prediction", choices=["epsilon", "sample", "v_prediction"], help="(the preset's)"
+    )
 
 
 def _add_learning(group: Any) -> None:
-    group.add_argument(
-        "--preset", choices=["paper", "compact", "compact-published", "tiny"], default="paper"
-    )
-    group.add_argument("--from", dest="start", type=Path, metavar="MODEL", help="model folder")
-    group.add_argument("--prediction", choices=["epsilon", "sample", "v_prediction"])
     group.add_argument("--steps", type=int, default=100_000)
     group.add_argument("--batch", type=int, default=4)
     group.add_argument("--base-lr", type=float, default=1e-5)
@@ -154,6 +189,17 @@ def parse_target(text: str) -> Target:
     return Target(name.strip(), tuple(int(x) for x in ids.split(",")))
 
 
+def _target(text: str) -> Target:
+    """A target for argparse: what is not understood is wrong usage."""
+    try:
+        target = parse_target(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(f"{error.message} {error.hint}") from error
+    if not all(1 <= n <= 255 for n in target.class_ids):
+        raise argparse.ArgumentTypeError(f"'{text}': class ids are 1 to 255")
+    return target
+
+
 def _data_paths(args: argparse.Namespace) -> dict[str, Path | None]:
     names = ("images", "masks", "train", "val", "test")
     if args.data is None:
@@ -169,8 +215,25 @@ def _data_paths(args: argparse.Namespace) -> dict[str, Path | None]:
     return {n: getattr(args, n) or usual[n] for n in names}
 
 
-def _options(args: argparse.Namespace, command: str) -> TrainOptions:
+def _preprocessing(args: argparse.Namespace, base: ModelInfo | None) -> Preprocessing:
+    """What was typed, over the base model's values or the defaults."""
+    from pydantic import ValidationError
+
     from engine.models.schema import Preprocessing
+
+    names = ("size", "channels", "fit", "intensity", "window", "field_mm")
+    typed = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    rules = base.preprocessing.model_dump() if base else {"size": 256}
+    try:
+        return Preprocessing(**{**rules, **typed})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "--window"
+        return args.usage_error(f"{where}: {first['msg']}")
+
+
+def _options(args: argparse.Namespace, command: str) -> TrainOptions:
+    from engine.models.store import read_entry
     from engine.training.options import (
         Augmentation,
         Identity,
@@ -184,10 +247,9 @@ def _options(args: argparse.Namespace, command: str) -> TrainOptions:
         return kind(**{**{k: getattr(args, k) for k in known}, **extra})
 
     name = args.name or args.output.name
-    preprocessing = Preprocessing(
-        size=args.size, channels=args.channels, fit=args.fit, intensity=args.intensity,
-        window=args.window, field_mm=args.field_mm,
-    )  # fmt: skip
+    if args.start and args.init:
+        args.usage_error("--init and --from exclude each other")
+    base = read_entry(args.start).info if args.start else None
     modalities = tuple(word.strip() for word in args.modality.split(","))
     identity = picked(
         Identity, name=name, title=args.title or name, modalities=modalities, data=args.data_name
@@ -195,9 +257,12 @@ def _options(args: argparse.Namespace, command: str) -> TrainOptions:
     return picked(
         TrainOptions,
         **_data_paths(args),
-        target=parse_target(args.target),
-        preprocessing=preprocessing,
+        target=args.target,
+        preprocessing=_preprocessing(args, base),
+        plane=args.plane or (base.plane if base else "scan"),
+        roi=args.roi or (base.roi if base else "none"),
         identity=identity,
+        init=tuple(args.init),
         prediction_type=args.prediction,
         objective=picked(Objective),
         optimisation=picked(Optimisation, scale_lr=not args.no_scale_lr),

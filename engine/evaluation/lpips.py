@@ -99,7 +99,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     if file.suffix.lower() == ".safetensors":
         return read_tensors(file)
     with tempfile.TemporaryDirectory() as folder:
-        copy_tensors(file, Path(folder), lambda facts: _check_names(file, facts.names))
+        copy_tensors(file, Path(folder), lambda facts: _check_names(file, tuple(facts.shapes)))
         return read_tensors(Path(folder) / TENSORS_FILE)
 
 

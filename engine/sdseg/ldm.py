@@ -96,21 +96,35 @@ def unet_state(tensors: Tensors, config: UNetConfig) -> dict[str, Tensor]:
     Raises:
         UserError: a tensor has no place in a U-Net of this configuration.
     """
+    state, unknown = known_unet_state(tensors, config)
+    if unknown:
+        raise UserError(f"The U-Net has a tensor that is not understood: {unknown[0]}.")
+    return state
+
+
+def known_unet_state(
+    tensors: Tensors, config: UNetConfig
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of a U-Net by our names, and the names of those that have no place in ours."""
     places = dict(_places(config))
     state: dict[str, Tensor] = {}
+    unknown: list[str] = []
     for name, tensor in tensors.items():
-        module, kind = name.rsplit(".", 1)
+        module, _, kind = name.rpartition(".")
         place = places.get(module)
         if place is None:
-            raise UserError(f"The U-Net has a tensor that is not understood: {name}.")
-        if module.endswith(".qkv"):
+            unknown.append(name)
+        elif module.endswith(".qkv"):
+            if tensor.ndim == 0 or tensor.shape[0] % (3 * config.heads):
+                unknown.append(name)
+                continue
             for part, values in zip(_QKV, _split_qkv(tensor, config.heads), strict=True):
                 state[f"{place}.{part}.{kind}"] = values
-        elif module.endswith(".proj_out"):
-            state[f"{place}.{kind}"] = tensor.flatten(1) if kind == "weight" else tensor
+        elif module.endswith(".proj_out") and tensor.ndim > 1:
+            state[f"{place}.{kind}"] = tensor.flatten(1)
         else:
             state[f"{place}.{kind}"] = tensor
-    return state
+    return state, tuple(unknown)
 
 
 def _split_qkv(tensor: Tensor, heads: int) -> tuple[Tensor, ...]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -34,16 +37,12 @@ def check_header(file: Path) -> None:
         raise UserError(f"{file.name} is not a valid safetensors file.", hint=BROKEN)
 
 
-def read_tensors(file: Path, expected: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The tensors of a file, floats as float32.
-
-    Args:
-        file: a safetensors file.
-        expected: if given, names and shapes (and float or not) must be these exactly; tensors on
-            the meta device will do.
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[Any, list[str]]]:
+    """A checked file and the names in it.
 
     Raises:
-        UserError: the file is broken, does not match, or holds NaN or infinite values.
+        UserError: it is broken, or holds too many tensors.
     """
     check_header(file)
     try:
@@ -51,16 +50,44 @@ def read_tensors(file: Path, expected: dict[str, Tensor] | None = None) -> dict[
             names = list(stream.keys())
             if len(names) > MAX_TENSORS:
                 raise UserError(f"{file.name} holds {len(names)} tensors.", hint=BROKEN)
-            if expected is not None:
-                found = {
-                    n: (stream.get_slice(n).get_shape(), stream.get_slice(n).get_dtype())
-                    for n in names
-                }
-                _compare(file, found, expected)
-            tensors = {name: stream.get_tensor(name) for name in names}
+            yield stream, names
     except SafetensorError as error:
         raise UserError(f"{file.name} is not a valid safetensors file.", hint=BROKEN) from error
-    return {name: _checked(file, name, tensor) for name, tensor in tensors.items()}
+
+
+def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a file's tensors, without reading the tensors.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    with _opened(file) as (stream, names):
+        return {name: tuple(stream.get_slice(name).get_shape()) for name in names}
+
+
+def read_tensors(
+    file: Path,
+    expected: dict[str, Tensor] | None = None,
+    wanted: Callable[[str], bool] | None = None,
+) -> dict[str, Tensor]:
+    """The tensors of a file, floats as float32.
+
+    Args:
+        file: a safetensors file.
+        expected: if given, names and shapes (and float or not) must be these exactly; tensors on
+            the meta device will do.
+        wanted: if given, only the tensors whose names it accepts are read.
+
+    Raises:
+        UserError: the file is broken, does not match, or holds NaN or infinite values.
+    """
+    with _opened(file) as (stream, names):
+        if expected is not None:
+            slices = {n: stream.get_slice(n) for n in names}
+            found = {n: (x.get_shape(), x.get_dtype()) for n, x in slices.items()}
+            _compare(file, found, expected)
+        chosen = names if wanted is None else filter(wanted, names)
+        return {name: _checked(file, name, stream.get_tensor(name)) for name in chosen}
 
 
 def _compare(

@@ -16,15 +16,31 @@ from engine.system.atomic import atomic_write, atomic_write_text
 
 TENSORS = "checkpoint.safetensors"
 STATE = "checkpoint.json"
+COUNTS = ("step", "ema_updates")
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Writes both files; the JSON names the step that the tensors must carry too."""
+    """Writes both files; the counts in the JSON are stamped on the tensors too."""
     folder.mkdir(parents=True, exist_ok=True)
-    stamped = {**tensors, "checkpoint.step": torch.tensor(state["step"])}
+    stamps = {f"checkpoint.{name}": torch.tensor(state[name]) for name in COUNTS}
+    stamped = {**tensors, **stamps}
     with atomic_write(folder / TENSORS) as draft:
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in stamped.items()}, draft)
     atomic_write_text(folder / STATE, json.dumps(state, indent=1))
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The JSON of the last checkpoint, or None if there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not (folder / STATE).exists():
+        return None
+    try:
+        return dict(json.loads((folder / STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{folder.name}/{STATE} is damaged.", hint="Start the run anew.") from error
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -33,15 +49,15 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     Raises:
         UserError: it is damaged.
     """
-    if not (folder / STATE).exists():
+    state = read_state(folder)
+    if state is None:
         return None
-    try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder.name}/{STATE} is damaged.", hint="Start the run anew.") from error
     tensors = read_tensors(folder / TENSORS)
-    # A crash between the two files leaves newer tensors beside the older JSON; the step rules.
-    state["step"] = int(tensors.pop("checkpoint.step"))
+    # A crash between the two files leaves newer tensors beside the older JSON; the tensors' counts
+    # rule. Older checkpoints stamped the step alone.
+    for name in COUNTS:
+        if f"checkpoint.{name}" in tensors:
+            state[name] = int(tensors.pop(f"checkpoint.{name}"))
     return tensors, state
 
 

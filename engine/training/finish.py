@@ -17,8 +17,10 @@ from engine.sdseg.fit import FitCloud, fit_statistic, trunk_sha256
 from engine.sdseg.folder import save_model
 from engine.sdseg.segmenter import Segmenter
 from engine.sdseg.vision import TrunkVisionEncoder
+from engine.training.departures import departures
 from engine.training.fit_data import has_colour, seen_features
 from engine.training.options import TrainOptions
+from engine.training.start import Start
 from engine.training.trainer import Trainer
 
 Say = Callable[[str], None]
@@ -28,7 +30,7 @@ DRAFT = "draft"
 def finish(
     options: TrainOptions,
     trainer: Trainer,
-    weights: tuple[str, ...],
+    start: Start,
     ceiling: float,
     say: Say,
 ) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def finish(
     Args:
         options: of the run.
         trainer: with the averaged weights in place.
-        weights: names of the starting weights.
+        start: what the run started from.
         ceiling: Dice of encode -> decode on val.
         say: told what happens.
 
@@ -45,7 +47,7 @@ def finish(
         What `--json` reports.
     """
     cloud, statistic = _measure_fit(trainer, options)
-    info = _describe(options, trainer, weights, statistic)
+    info = _describe(options, trainer, start, statistic)
     scores: dict[str, Any] = {"encode -> decode Dice on val (network's size)": ceiling}
     draft = options.run_folder / DRAFT
     shutil.rmtree(draft, ignore_errors=True)
@@ -97,7 +99,7 @@ def _scores_of(draft: Path, options: TrainOptions, split: Path, say: Say) -> dic
 def _describe(
     options: TrainOptions,
     trainer: Trainer,
-    weights: tuple[str, ...],
+    start: Start,
     statistic: FitStatistic,
 ) -> ModelInfo:
     identity, network = options.identity, trainer.network
@@ -106,21 +108,23 @@ def _describe(
     return ModelInfo(
         name=identity.name,
         title=identity.title or identity.name,
-        preset="paper" if options.preset == "paper" else "compact",
+        preset=start.preset,
         kind=identity.kind,
         classes={1: options.target.name},
         targets=(TargetEntry(name=options.target.name, class_ids=options.target.class_ids),),
         preprocessing=options.preprocessing,
         plane=options.plane,
         roi=options.roi,
+        schedule=start.schedule,
         trained_timesteps="last" if share >= 1 else "mixed" if share > 0 else "uniform",
         prediction_type=network.prediction_type,
         vision_encoder="trunk" if trunk else "published",
         scale_factor=network.scale_factor,
-        precision="fp32" if options.preset == "paper" else "fp16",
+        precision="fp32" if start.preset == "paper" else "fp16",
         fit=statistic,
         lineage=Lineage(
-            initial_weights=weights,
+            parent_sha256=start.parent_sha256,
+            initial_weights=start.weights,
             data=identity.data,
             train_cases=len(trainer.train_data.names),
             command=options.command,
@@ -128,30 +132,6 @@ def _describe(
             cpu_minutes=round(trainer.cpu_minutes, 1),
             recipe=options.recipe,
         ),
-        departures=departures(options, trunk),
+        departures=departures(options, start),
         licence=identity.licence,
     )
-
-
-def departures(options: TrainOptions, trunk: bool) -> tuple[str, ...]:
-    """How the model differs from the paper, one sentence each (docs/adr/0006)."""
-    if options.preset == "paper":
-        return ()
-    found = ["The network is narrower, and its autoencoder was trained on masks alone."]
-    objective = options.objective
-    if trunk:
-        found.append(
-            "The vision encoder is a pre-trained EfficientNet-Lite0 with a feature pyramid; its "
-            "condition latent has 16 channels."
-        )
-    if (options.prediction_type or "sample") == "sample":
-        found.append("The U-Net predicts the clean latent; the noise follows from it by eq. 1.")
-    if objective.mask_weight:
-        found.append("The decoded mask is a term of the loss (cross-entropy and Dice).")
-    if objective.pyramid_weight:
-        found.append("A second mask term on the pyramid was used while training, then dropped.")
-    if objective.last_share:
-        found.append(f"{objective.last_share:.0%} of the samples were trained at T-1.")
-    if options.optimisation.ema_all:
-        found.append("The vision encoder's weights are averaged too.")
-    return tuple(found)

@@ -126,8 +126,10 @@ class TrainOptions:
         train, val, test: text files with one stem a line; `test` is only scored at the end.
         output: the model folder to write; the run's own files lie in `OUTPUT.run` beside it.
         target: what becomes foreground.
-        preset: name of an `SDSegConfig`.
-        start: model folder to start from, or None.
+        preset: name of an `SDSegConfig`; None is the base model's, or `paper` without one.
+        prediction_type: what the U-Net predicts; None is the preset's or the base model's.
+        start: model folder to start from (the base model), or None.
+        init: files and folders of other programs' weights to start from.
         command: the command line, for the lineage.
         recipe: name of the recipe, for the lineage.
     """
@@ -141,11 +143,12 @@ class TrainOptions:
     preprocessing: Preprocessing
     identity: Identity
     test: Path | None = None
-    preset: str = "paper"
+    preset: str | None = None
     prediction_type: Literal["epsilon", "sample", "v_prediction"] | None = None
     plane: Literal["scan", "axial", "coronal", "sagittal"] = "scan"
     roi: Literal["none", "box"] = "none"
     start: Path | None = None
+    init: tuple[Path, ...] = ()
     objective: Objective = field(default_factory=Objective)
     optimisation: Optimisation = field(default_factory=Optimisation)
     augmentation: Augmentation = field(default_factory=Augmentation)

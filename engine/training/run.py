@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,18 +10,18 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.evaluation.scoring import find_pairs, read_names
-from engine.sdseg.config import PRESETS, SDSegConfig
 from engine.sdseg.devices import choose_device
-from engine.sdseg.folder import load_model
 from engine.sdseg.network import SDSegNetwork
-from engine.sdseg.trunk import load_pretrained
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.system.interrupt import Interrupt
 from engine.training.autoencoder import ceiling, train_autoencoder
+from engine.training.checkpoint import read_state
 from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.finish import finish
 from engine.training.losses import mask_picture
 from engine.training.options import TrainOptions
+from engine.training.resume import check_same, settings
+from engine.training.start import Start, make_start
 from engine.training.trainer import Progress, Trainer
 
 Say = Callable[[str], None]
@@ -49,19 +48,25 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     device = choose_device(device_name)
+    chosen = settings(options)
+    state = read_state(options.run_folder) if options.resume else None
+    if state is not None:
+        check_same(state, chosen, options.run_folder)
+        chosen["init"] = state.get("settings", chosen)["init"]
     train, val = _read_data(options, say)
-    network, weights = _start_network(options)
-    network.to(device)
-    trainer = Trainer(network, train, val, options, device)
-    if options.resume and trainer.restore(options.run_folder):
+    start = make_start(options, None if state is None else state.get("start", {}), say)
+    network = start.network.to(device)
+    remember = {"settings": chosen, "start": start.remembered()}
+    trainer = Trainer(network, train, val, options, device, remember)
+    if state is not None and trainer.restore(options.run_folder):
         say(f"resumed at step {trainer.step}")
     elif options.start is None:
-        _prepare_autoencoder(network, train, options, device, say)
+        _prepare_latents(start, train, options, device, say)
     top = ceiling(network.autoencoder, val, device)
     say(f"encode -> decode Dice on val: {top:.4f}; scale factor {network.scale_factor:.4f}")
     with Interrupt() as interrupt:
         trainer.run(lambda p: _report(p, trainer, say), lambda: interrupt.raised)
-    return finish(options, trainer, weights, top, say)
+    return finish(options, trainer, start, top, say)
 
 
 def _read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDataset]:
@@ -82,36 +87,37 @@ def _read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceData
     return found[0], found[1]
 
 
-def _configuration(options: TrainOptions) -> SDSegConfig:
-    config = replace(PRESETS[options.preset], size=options.preprocessing.size)
-    if options.prediction_type:
-        config = replace(config, prediction_type=options.prediction_type)
-    return config
+def _prepare_latents(
+    start: Start,
+    data: SliceDataset,
+    options: TrainOptions,
+    device: torch.device,
+    say: Say,
+) -> None:
+    """Trains a fresh autoencoder; fixes the scale factor; starts a published vision encoder.
+
+    The scale factor is 1 / std of the first batch's mask latents; the vision encoder starts from
+    the autoencoder's encoder.
+    """
+    network = start.network
+    if "autoencoder" in start.fresh:
+        _train_autoencoder(network, data, options, device, say)
+    with torch.no_grad():
+        first = (data.masks[: options.optimisation.batch].float()[:, None] / 255.0 > 0.5).float()
+        latents = network.encode_mask(mask_picture(first).to(device))
+        network.scale_factor = 1.0 / max(float(latents.std()), 1e-6)
+        if not isinstance(network.vision_encoder, TrunkVisionEncoder):
+            state: dict[str, Tensor] = network.autoencoder.encoder.state_dict()
+            network.vision_encoder.encoder.load_state_dict(state)
 
 
-def _start_network(options: TrainOptions) -> tuple[SDSegNetwork, tuple[str, ...]]:
-    """The network to train and the names of the weights it starts from."""
-    if options.start is not None:
-        network, info = load_model(options.start)
-        for part in (network.unet, network.vision_encoder):
-            part.requires_grad_(True)
-        return network, (info.name,)
-    network = SDSegNetwork.build(_configuration(options))
-    if isinstance(network.vision_encoder, TrunkVisionEncoder):
-        load_pretrained(network.vision_encoder.trunk)
-        return network, ("EfficientNet-Lite0, ImageNet (Apache-2.0)",)
-    return network, ()
-
-
-def _prepare_autoencoder(
+def _train_autoencoder(
     network: SDSegNetwork,
     data: SliceDataset,
     options: TrainOptions,
     device: torch.device,
     say: Say,
 ) -> None:
-    """Trains the autoencoder; fixes the scale factor; starts a published vision encoder from it."""
-
     def progress(step: int, loss: float) -> None:
         if step % 100 == 0:
             say(f"autoencoder step {step}: loss {loss:.4f}")
@@ -126,13 +132,6 @@ def _prepare_autoencoder(
             progress,
             lambda: interrupt.raised,
         )
-    with torch.no_grad():
-        first = (data.masks[: options.optimisation.batch].float()[:, None] / 255.0 > 0.5).float()
-        latents = network.encode_mask(mask_picture(first).to(device))
-        network.scale_factor = 1.0 / max(float(latents.std()), 1e-6)
-        if not isinstance(network.vision_encoder, TrunkVisionEncoder):
-            state: dict[str, Tensor] = network.autoencoder.encoder.state_dict()
-            network.vision_encoder.encoder.load_state_dict(state)
 
 
 def _report(progress: Progress, trainer: Trainer, say: Say) -> None:

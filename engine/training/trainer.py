@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class Trainer:
     Attributes:
         step: number of finished updates.
         cpu_seconds: processor time of earlier parts of a resumed run.
+        remember: facts of the run that every checkpoint carries in its JSON.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Trainer:
         val: SliceDataset,
         options: TrainOptions,
         device: torch.device,
+        remember: Mapping[str, Any] | None = None,
     ) -> None:
         self.network = network
+        self.remember = dict(remember or {})
         self.train_data = train
         self.val_data = val
         self.options = options
@@ -256,6 +259,7 @@ class Trainer:
         if self.pyramid_head is not None:
             tensors |= {f"pyramid.{k}": v for k, v in self.pyramid_head.state_dict().items()}
         state = {
+            **self.remember,
             "step": self.step,
             "ema_updates": self.ema.updates,
             "scale_factor": self.network.scale_factor,
@@ -279,7 +283,7 @@ class Trainer:
         self.ema.averages = {k: v.to(self.device) for k, v in under("ema.").items()}
         restore_optimiser(self.optimiser, tensors)
         self.step = state["step"]
-        self.ema.updates = self.step
+        self.ema.updates = state["ema_updates"]
         self.network.scale_factor = state["scale_factor"]
         self.cpu_seconds += state["cpu_seconds"]
         return True

@@ -211,12 +211,6 @@ def test_the_same_case_in_train_and_val_is_refused(
     assert "case5" in refused(capsys, *words(data, "--data", data))
 
 
-def test_a_target_that_is_not_understood_is_refused(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert "disc=rim" in refused(capsys, *words(data, "--data", data, "--target", "disc=rim"))
-
-
 @pytest.mark.parametrize(
     "typed",
     [
@@ -225,6 +219,11 @@ def test_a_target_that_is_not_understood_is_refused(
         ("--output", "m", "--data", "d", "--preset", "huge"),
         ("--output", "m", "--data", "d", "--steps", "many"),
         ("--output", "m", "--data", "d", "--window", "40"),
+        ("--output", "m", "--data", "d", "--target", "disc=rim"),
+        ("--output", "m", "--data", "d", "--target", "disc=0"),
+        ("--output", "m", "--data", "d", "--size", "100"),
+        ("--output", "m", "--data", "d", "--intensity", "window"),
+        ("--output", "m", "--data", "d", "--init", "a", "--from", "b"),
         ("@missing.args", "--output", "m"),
     ],
 )

@@ -115,8 +115,8 @@ def test_a_mask_of_another_size_is_refused(data_folder: Path, tmp_path: Path) ->
 
 def test_the_autoencoder_learns_to_repeat_masks(data_folder: Path) -> None:
     data = load(data_folder, "train.txt")
+    torch.manual_seed(0)  # the fresh weights decide how far 150 steps lead
     network = SDSegNetwork.build(TINY)
-    torch.manual_seed(0)
     before = ceiling(network.autoencoder, data, CPU)
     train_autoencoder(
         network.autoencoder,
@@ -150,8 +150,20 @@ def test_a_resumed_run_ends_bit_equal(data_folder: Path, tmp_path: Path) -> None
         part.run(is_cancelled=lambda: part.step == 3)
     again = trainer_for(data_folder, options(data_folder, tmp_path / "part"))
     assert again.restore(tmp_path / "part.run") and again.step == 3
+    assert again.ema.updates == 3
     again.run()
     assert torch.equal(weights(whole), weights(again))
+
+
+def test_the_count_of_averages_is_read_back(data_folder: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data_folder, options(data_folder, tmp_path / "m"))
+    trainer.ema.updates = 41
+    trainer.save()
+    (tmp_path / "m.run" / "checkpoint.json").write_text(
+        (tmp_path / "m.run" / "checkpoint.json").read_text().replace("41", "7")  # an older JSON
+    )
+    again = trainer_for(data_folder, options(data_folder, tmp_path / "m"))
+    assert again.restore(tmp_path / "m.run") and again.ema.updates == 41
 
 
 def test_a_loss_that_is_not_a_number_stops_at_that_step(data_folder: Path, tmp_path: Path) -> None:
