@@ -1,6 +1,6 @@
 """A Hugging Face hub, as far as `models pull` needs it; the program's only way to the network.
 
-huggingface_hub is not used: since its version 1 it forgets what an interrupted download had got.
+huggingface_hub is not used: version 2.4 forgets what an interrupted download had got.
 Two kinds of request are made, as it makes them: ``/api/models/OWNER/NAME`` for the list of files,
 ``/OWNER/NAME/resolve/COMMIT/FILE`` for their content. Its variables HF_ENDPOINT, HF_TOKEN,
 HF_TOKEN_PATH and HF_HOME count here too. No telemetry is sent.
