@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    # No library goes to a hub by itself; `models pull` has its own way there.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(arguments)

@@ -38,7 +38,7 @@ class StatusLine:
     def refresh(self) -> None:
         """Model and device."""
         entry, use = self._context.model(), self._context.session.model_use
-        name = entry.info.title if entry else "No model"
+        name = entry.title if entry else "No model"
         self._model.setText(f"{name}  ·  {use.device.upper()}" if use else name)
 
 

@@ -282,9 +282,30 @@ def test_a_volume_is_never_read_as_float64() -> None:
     assert [place for place, name, _ in calls() if name.endswith("get_fdata")] == []
 
 
-def test_the_program_has_no_way_to_the_network() -> None:
-    found = {path: imported(tree) & NETWORK for path, tree in trees().items()}
-    assert {path: names for path, names in found.items() if names} == {}
+def test_the_program_has_one_way_to_the_network_and_one_command_takes_it() -> None:
+    found = {path for path, tree in trees().items() if imported(tree) & NETWORK}
+    assert found == {"engine/models/hub.py"}
+    users = {"engine.models.hub", "engine.models.download", "engine.models.pull"}
+    takers = {
+        path
+        for path, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in users
+    }
+    assert takers == {
+        "engine/models/download.py", "engine/models/pull.py", "engine/cli/models.py",
+    }  # fmt: skip
+
+
+def test_the_libraries_are_told_to_stay_offline() -> None:
+    code = (
+        "import contextlib, io, os\n"
+        "os.environ.pop('HF_HUB_OFFLINE', None)\n"
+        "from sdseg_gui.__main__ import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
+        "assert os.environ['HF_HUB_OFFLINE'] == '1'"
+    )
+    loaded_by(code)
 
 
 def test_the_engine_refuses_input_by_its_own_error_not_by_assert() -> None:

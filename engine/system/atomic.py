@@ -34,9 +34,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         draft = _draft_beside(path)
         yield draft
-        _flush(draft)
+        flush(draft)
         os.replace(draft, path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
@@ -123,12 +123,14 @@ def _umask() -> int:
     return mask
 
 
-def _flush(file: Path) -> None:
+def flush(file: Path) -> None:
+    """Waits until a file's content is on the disk."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk."""
     if os.name == "nt":  # Windows has no handle on a folder to flush
         return
     handle = os.open(folder, os.O_RDONLY)

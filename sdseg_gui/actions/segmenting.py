@@ -76,11 +76,11 @@ def _ask_then_segment(
         return
     reason = does_not_fit(context, chosen.name)
     if reason:
-        text = f"{chosen.info.title} may not fit {case.name}: {reason}."
+        text = f"{chosen.title} may not fit {case.name}: {reason}."
     elif needs_box(chosen.info, case.scan, case.box):
         field = chosen.info.preprocessing.field_mm or 0.0
         text = (
-            f"{chosen.info.title} was trained on a field of {field:.0f} mm, and {case.name} is "
+            f"{chosen.title} was trained on a field of {field:.0f} mm, and {case.name} is "
             "much larger. Drag a box around the place of interest first."
         )
         context.view.set_tool("box")
@@ -125,7 +125,7 @@ class _Segmentation(QObject):
         """Submits the job."""
         context = self.context
         self.request = self._request()
-        job = context.engine.submit(f"{self.name} ({self.entry.info.title})", self._work)
+        job = context.engine.submit(f"{self.name} ({self.entry.title})", self._work)
         job.part.connect(self._take)
         job.done.connect(self._done)
         job.failed.connect(self._failed)
@@ -218,7 +218,7 @@ class _Segmentation(QObject):
         context.session.note_model_use(outcome.model_use)
         slices = "slice" if outcome.slices == 1 else "slices"
         context.notifier.say(
-            f"{self.entry.info.title}: {outcome.slices} {slices} in {outcome.seconds:.1f} s on "
+            f"{self.entry.title}: {outcome.slices} {slices} in {outcome.seconds:.1f} s on "
             f"the {outcome.model_use.device.upper()}"
         )
         for note in outcome.notes:
@@ -230,7 +230,7 @@ class _Segmentation(QObject):
     def _ask(self, reason: str) -> None:
         context = self.context
         context.notifier.show(
-            f"{self.entry.info.title} may not fit {self.case.name}: {reason}.",
+            f"{self.entry.title} may not fit {self.case.name}: {reason}.",
             "warning",
             (Choice("Segment anyway", self._again),),
             key=ASK,

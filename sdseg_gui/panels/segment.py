@@ -32,7 +32,7 @@ class SegmentPanel(QWidget):
         self._models.setToolTip("The model that proposes masks")
         self._models.addItem("No model", "")
         for entry in models:
-            self._models.addItem(entry.info.title, entry.name)
+            self._models.addItem(entry.title, entry.name)
             place = self._models.count() - 1
             self._models.setItemData(place, entry.info.kind, Qt.ItemDataRole.ToolTipRole)
         self._models.activated.connect(self._picked)
