@@ -91,13 +91,13 @@ def publish_folder(draft: Path, folder: Path) -> None:
     try:
         for path in draft.rglob("*"):
             if path.is_file():
-                _flush(path)
+                flush(path)
             else:
-                _flush_folder(path)
+                flush_folder(path)
         draft.chmod(0o755)
-        _flush_folder(draft)
+        flush_folder(draft)
         os.replace(draft, folder)
-        _flush_folder(folder.parent)
+        flush_folder(folder.parent)
     except OSError as error:
         raise UserError(f"{folder.name} can't be written: {error.strerror}.") from error
 
