@@ -22,7 +22,7 @@ from engine.sdseg.config import (
 )
 from engine.sdseg.network import SDSegNetwork, SDSegUNet
 from engine.sdseg.vision import PublishedVisionEncoder, TrunkVisionEncoder
-from engine.sdseg.weights import load_into, read_tensors
+from engine.sdseg.weights import check_form, load_into, read_tensors
 from engine.system.atomic import draft_beside, publish_folder
 
 FIT_FILE = "fit.safetensors"
@@ -99,9 +99,18 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[SDSegN
         UserError: something is missing, changed or does not fit; nothing is left behind.
     """
     info = read_entry(folder).info
-    _check_hashes(folder, info)
+    names = sorted({*NEEDED, *info.hashes})
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"The model {folder.name} lacks {missing[0]}.", hint=BROKEN)
+    # What takes no time first: gigabytes are hashed only if the form is right.
+    weights = {name for name in names if name.endswith(".safetensors")}
+    _check_hashes(folder, info, [name for name in names if name not in weights])
     with torch.device("meta"):
         parts = {name: _build_part(folder / name, name, info) for name in PARTS}
+    for name, module in parts.items():
+        check_form(module, folder / name / WEIGHTS)
+    _check_hashes(folder, info, sorted(weights))
     for name, module in parts.items():
         load_into(module, folder / name / WEIGHTS)
     config = SDSegConfig(
@@ -125,12 +134,9 @@ def load_fit(folder: Path) -> dict[str, Tensor] | None:
     return read_tensors(file) if file.exists() else None
 
 
-def _check_hashes(folder: Path, info: ModelInfo) -> None:
-    for name in sorted({*NEEDED, *info.hashes}):
-        file = folder / name
-        if not file.is_file():
-            raise UserError(f"The model {folder.name} lacks {name}.", hint=BROKEN)
-        if info.hashes.get(name) != file_sha256(file):
+def _check_hashes(folder: Path, info: ModelInfo, names: list[str]) -> None:
+    for name in names:
+        if info.hashes.get(name) != file_sha256(folder / name):
             raise UserError(f"{folder.name}/{name} is not the file it was saved as.", hint=BROKEN)
 
 

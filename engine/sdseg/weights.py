@@ -83,11 +83,24 @@ def read_tensors(
     """
     with _opened(file) as (stream, names):
         if expected is not None:
-            slices = {n: stream.get_slice(n) for n in names}
-            found = {n: (x.get_shape(), x.get_dtype()) for n, x in slices.items()}
-            _compare(file, found, expected)
+            _compare(file, _forms(stream, names), expected)
         chosen = names if wanted is None else filter(wanted, names)
         return {name: _checked(file, name, stream.get_tensor(name)) for name in chosen}
+
+
+def check_form(module: nn.Module, file: Path) -> None:
+    """Compares names, shapes and types with a module's; no tensor is read.
+
+    Raises:
+        UserError: the file is broken or does not match.
+    """
+    with _opened(file) as (stream, names):
+        _compare(file, _forms(stream, names), module.state_dict())
+
+
+def _forms(stream: Any, names: list[str]) -> dict[str, tuple[list[int], str]]:
+    slices = {n: stream.get_slice(n) for n in names}
+    return {n: (x.get_shape(), x.get_dtype()) for n, x in slices.items()}
 
 
 def _compare(
