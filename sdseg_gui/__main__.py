@@ -11,6 +11,7 @@ CHILD = "--child"
 USAGE = """usage: sdseg [PATH]            open the window, on PATH if it is given
        sdseg --demo            open the window on the built-in picture
        sdseg COMMAND ...       work without a window; sdseg COMMAND --help
+       sdseg --version
 
 commands: segment, train, evaluate, import-checkpoint, models, info, commands
 
@@ -43,6 +44,11 @@ def _run(arguments: list[str]) -> int:
     if first in ("-h", "--help"):
         print(USAGE)
         return 0
+    if first == "--version":
+        from engine import __version__
+
+        print(f"sdseg {__version__}")
+        return 0
     if first == CHILD:
         from engine.cli.child import main as run_child
 
@@ -57,26 +63,35 @@ def _run(arguments: list[str]) -> int:
 
 
 def _print_commands(arguments: list[str]) -> int:
+    import argparse
+    import json
+
     from sdseg_gui.commands import COMMANDS, print_table
 
-    if arguments[:1] == ["--json"] and len(arguments) == 2:
-        import json
-
-        rows = [{"id": c.id, "title": c.plain_title, "keys": c.keys} for c in COMMANDS]
-        from engine.cli.main import say_error
-        from engine.errors import UserError
-        from engine.system.atomic import atomic_write_text
-
-        try:
-            atomic_write_text(Path(arguments[1]), json.dumps(rows, indent=1))
-        except UserError as error:
-            say_error(error)
-            return 1
-        return 0
-    if arguments:
-        print(USAGE, file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(
+        prog="sdseg commands", description="Lists the window's commands: id, title, key, menu."
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write them there too")
+    try:
+        args = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse has said why
+        return int(stop.code or 0)
     print_table()
+    if args.json is None:
+        return 0
+    from engine.cli.main import say_error
+    from engine.errors import UserError
+    from engine.system.atomic import atomic_write_text
+
+    rows = [
+        {"id": c.id, "title": c.plain_title, "keys": c.keys, "menu": c.menu.replace("&", "")}
+        for c in COMMANDS
+    ]
+    try:
+        atomic_write_text(args.json, json.dumps(rows, indent=1))
+    except UserError as error:
+        say_error(error)
+        return 1
     return 0
 
 
@@ -93,10 +108,12 @@ def _open_window(arguments: list[str]) -> int:
     demo = arguments == ["--demo"]
     paths = [] if demo else arguments
     if len(paths) > 1 or any(p.startswith("-") for p in paths):
-        print(USAGE, file=sys.stderr)
+        odd = next((p for p in paths if p.startswith("-")), paths[-1])
+        print(f"{USAGE}\n\nerror: '{odd}' is not understood.", file=sys.stderr)
         return 2
     if paths and not Path(paths[0]).exists():
-        print(f"error: there is no file or folder {paths[0]}", file=sys.stderr)
+        print(f"error: There is no file, folder or command {paths[0]}.", file=sys.stderr)
+        print("hint: sdseg --help lists the commands.", file=sys.stderr)
         return 1
     if not has_display():
         return _without_display(paths)

@@ -32,7 +32,7 @@ class Command:
     @property
     def plain_title(self) -> str:
         """The title without its mnemonic."""
-        return self.title.replace("&", "").rstrip(".")
+        return self.title.replace("&", "").rstrip(" .")
 
 
 MENUS = ("&File", "&Edit", "&View", "&Tools", "&Segment", "&Help")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.cli.segment import counted
+from engine.cli.main import counted
 
 PLACES = {"dice": 4, "iou": 4, "hd95": 2}
 STABILITY = {"lpips": "LPIPS", "psnr": "PSNR (dB)", "ssim": "SSIM", "ms_ssim": "MS-SSIM",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from engine.cli.main import say_warning
+from engine.cli.main import counted, say_warning
 from engine.domain.case import Case
 from engine.domain.volume import AXIS_PLANE
 
@@ -70,7 +70,7 @@ def _text(case: Case) -> str:
     text = (
         f"{case.name}: {scan.modality or 'unknown modality'}, {columns} x {rows} x {slices} "
         f"voxels of {spacing if scan.grid.calibrated else 'unknown'} mm, "
-        f"{scan.slice_count} {AXIS_PLANE[scan.plane]} slices"
+        f"{counted(scan.slice_count, f'{AXIS_PLANE[scan.plane]} slice')}"
     )
     letters = edge_letters(scan.grid, scan.plane)
     return f"{text}, {letters.top} up and {letters.right} on the right" if letters else text

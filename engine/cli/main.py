@@ -91,3 +91,8 @@ def say_error(error: UserError) -> None:
 def say_warning(text: str) -> None:
     """One `warning:` line."""
     print(f"warning: {text}", file=sys.stderr)
+
+
+def counted(number: int, word: str) -> str:
+    """A number and its noun: 1 slice, 2 slices."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.cli.main import Failed, say_error, say_warning
+from engine.cli.main import Failed, counted, say_error, say_warning
 from engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
         say_error(UserError(f"{text.rstrip('.')}."))
     if damaged:
         raise Failed(report)
+    print(f"{counted(len(entries), 'model')} checked: every file is as it was saved.")
     return report
 
 

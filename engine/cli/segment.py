@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from engine.cli.main import Failed, say_error
+from engine.cli.main import Failed, counted, say_error
 from engine.errors import UserError
 
 if TYPE_CHECKING:
     from engine.cli.segment_plan import Job
     from engine.cli.segment_run import Outcome
 
+T = TypeVar("T")
 DEMO_FOLDER = Path("sdseg-demo")
 DEMO_PICTURE = "retina.jpg"
 LARGEST_SEED = 2**63
@@ -150,11 +152,6 @@ def _tell(outcomes: list[Outcome], report: dict[str, Any]) -> None:
     print("Research use only. Not a medical device.")
 
 
-def counted(number: int, word: str) -> str:
-    """A number and its noun: 1 slice, 2 slices."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
 def found_text(found: dict[str, dict[str, float]]) -> str:
     """Area or volume of each label, for people."""
     parts: list[str] = []
@@ -166,56 +163,79 @@ def found_text(found: dict[str, dict[str, float]]) -> str:
     return "; ".join(parts)
 
 
+def _wants(text: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+    """Makes argparse say in plain words what an option wants, whatever was wrong with its value."""
+
+    def wrap(parse: Callable[[str], T]) -> Callable[[str], T]:
+        @wraps(parse)
+        def parsed(value: str) -> T:
+            try:
+                return parse(value)
+            except ValueError as error:
+                raise argparse.ArgumentTypeError(f"'{value}' is not {text}") from error
+
+        return parsed
+
+    return wrap
+
+
+@_wants("a whole number between 0 and 2**63 - 1")
 def _seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < LARGEST_SEED:
-        raise argparse.ArgumentTypeError("must lie between 0 and 2**63 - 1")
+        raise ValueError
     return value
 
 
+@_wants("a whole number of at least 1")
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+        raise ValueError
     return value
 
 
+@_wants(f"a whole number from 1 to {MOST_STEPS}")
 def _steps(text: str) -> int:
-    value = _positive(text)
-    if value > MOST_STEPS:
-        raise argparse.ArgumentTypeError(f"must be at most {MOST_STEPS}")
+    value = int(text)
+    if not 1 <= value <= MOST_STEPS:
+        raise ValueError
     return value
 
 
+@_wants("a number from 0 to less than 1")
 def _share(text: str) -> float:
     value = float(text)
     if not 0.0 <= value < 1.0:
-        raise argparse.ArgumentTypeError("must lie in 0..1")
+        raise ValueError
     return value
 
 
+@_wants("LEVEL,WIDTH: two numbers, the width positive")
 def parse_window(text: str) -> tuple[float, float]:
     """``40,400`` as (level, width).
 
     Raises:
-        ValueError, argparse.ArgumentTypeError: it does not look like that.
+        argparse.ArgumentTypeError: it does not look like that.
     """
     level, width = (float(x) for x in text.split(","))
     if not (isfinite(level) and isfinite(width) and width > 0):
-        raise argparse.ArgumentTypeError("needs a level and a positive width")
+        raise ValueError
     return level, width
 
 
+@_wants("four or six whole numbers, X0,Y0,X1,Y1[,Z0,Z1]")
 def _roi(text: str) -> tuple[int, ...]:
     numbers = tuple(int(x) for x in text.split(","))
     if len(numbers) not in (4, 6):
-        raise argparse.ArgumentTypeError("needs four or six whole numbers")
+        raise ValueError
     return numbers
 
 
+@_wants("A:B with whole numbers 0 <= A < B")
 def _slices(text: str) -> range:
     first, _, last = text.partition(":")
     chosen = range(int(first), int(last))
     if not chosen or chosen.start < 0:
-        raise argparse.ArgumentTypeError("needs A:B with 0 <= A < B")
+        raise ValueError
     return chosen

@@ -131,7 +131,8 @@ def _names(images: Sequence[ImageHeader]) -> str:
     for image in images:
         counts.setdefault(image.series, []).append(image)
     parts = [
-        f"{g[0].number or uid or 'without number'} ({g[0].modality or 'unknown'}, {len(g)} images)"
+        f"{g[0].number or uid or 'without number'} "
+        f"({g[0].modality or 'unknown'}, {len(g)} image{'s' * (len(g) > 1)})"
         for uid, g in counts.items()
     ]
     return ", ".join(parts[:6]) + (" ..." if len(parts) > 6 else "")

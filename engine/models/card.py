@@ -22,7 +22,7 @@ def render_card(info: ModelInfo, notes: str = "") -> str:
             "made for": info.kind,
             "data": info.lineage.data,
             "licence of the weights": info.licence,
-            "starting weights": ", ".join(info.lineage.initial_weights) or "none",
+            "starting weights": "; ".join(info.lineage.initial_weights) or "none",
             "recipe": f"`resources/recipes/{info.lineage.recipe}.args`"
             if info.lineage.recipe
             else "",

@@ -136,7 +136,18 @@ def test_commands_as_json(run: Callable[..., Any], tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "c.json").read_text())
     assert [row["id"] for row in rows] == [c.id for c in COMMANDS]
     assert all(row["title"] and "&" not in row["title"] for row in rows)
-    assert {"id": "edit.undo", "title": "Undo", "keys": ["Ctrl+Z"]} in rows
+    assert {"id": "edit.undo", "title": "Undo", "keys": ["Ctrl+Z"], "menu": "Edit"} in rows
+
+
+@pytest.mark.parametrize(("word", "said"), [("--version", "sdseg 0."), ("commands", "edit.undo")])
+def test_small_questions_are_answered(run: Callable[..., Any], word: str, said: str) -> None:
+    done = run(word)
+    assert done.returncode == 0 and said in done.stdout and done.stderr == ""
+
+
+def test_a_word_that_is_no_option_is_named(run: Callable[..., Any]) -> None:
+    done = run("--bogus")
+    assert done.returncode == 2 and "'--bogus' is not understood" in done.stderr
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
@@ -172,11 +183,11 @@ def test_wrong_usage_ends_with_2_and_shows_the_right_one(
     assert done.returncode == 2 and "usage: sdseg" in done.stderr
 
 
-def test_a_path_that_is_not_there_is_one_line(run: Callable[..., Any]) -> None:
+def test_a_path_that_is_not_there_is_said_in_one_line_and_a_hint(run: Callable[..., Any]) -> None:
     done = run("nowhere/eye.png")
     assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: ") and "nowhere/eye.png" in done.stderr
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ") and "nowhere/eye.png" in error and hint.startswith("hint: ")
 
 
 # Segmenting
