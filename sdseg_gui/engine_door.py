@@ -111,7 +111,9 @@ class EngineDoor:
             on_proposal(proposal)
             count += 1
         seconds = time.perf_counter() - started
-        return SegmentSummary(count, seconds, segmenter.use(request), tuple(segmenter.inference.notes))
+        return SegmentSummary(
+            count, seconds, segmenter.use(request), tuple(segmenter.inference.notes)
+        )
 
 
 @cache
