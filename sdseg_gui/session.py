@@ -107,6 +107,7 @@ class Session(QObject):
 
     def keep_current(self) -> None:
         """Remembers the open case's work in its row, before another case is shown."""
+        self._document.settle()
         case, item = self._document.case, self.current_item
         if case is None or item is None:
             return
@@ -170,6 +171,7 @@ class Session(QObject):
 
     def keep_all(self) -> None:
         """The open case's present state goes into its row, changed or not."""
+        self._document.settle()
         case, item = self._document.case, self.current_item
         if case is not None and item is not None:
             item.dirty = item.dirty or self._document.is_dirty

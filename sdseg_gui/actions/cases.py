@@ -98,18 +98,22 @@ def open_path(context: Context, path: Path, *, discard: bool = False) -> None:
 
 
 def _add_and_show(context: Context, items: list[CaseItem]) -> None:
-    context.session.keep_current()
     show_case(context, context.session.add_items(items))
 
 
 def show_case(context: Context, index: int) -> None:
-    """Opens a row of the case list in the background; the case before stays until it is there."""
+    """Opens a row of the case list in the background.
+
+    The case before stays until it is there, with all that can be done to it: it is kept only then.
+    """
     session = context.session
     if not 0 <= index < len(session.items):
         return
-    _stop_segmentation(context)
-    session.keep_current()
     item = session.items[index]
+    if index == session.current:
+        context.loader.cancel(OPENING)  # another one that was asked for and is not there yet
+        context.notifier.say(f"{item.name} is open")
+        return
     entry, sample, path, series = item.entry, item.sample, item.path, item.series
 
     def work(job: JobHandle) -> Case:
@@ -150,6 +154,7 @@ def _show(context: Context, item: CaseItem, case: Case) -> None:
     context.notifier.clear("case")
     context.notifier.clear("error")
     context.choice = None
+    context.session.keep_current()
     context.view.reset_for(case)
     context.session.show_case(context.session.items.index(item), case)
     context.notifier.say(f"{case.name} opened")

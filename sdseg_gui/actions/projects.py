@@ -86,6 +86,7 @@ def _save(context: Context, path: Path) -> bool:
 
 def may_leave(context: Context) -> bool:
     """Asks what to do with unsaved work; False if the user stays, or saving failed."""
+    context.document.settle()
     if not context.session.is_dirty:
         return True
     answer = ask_save(context.window)

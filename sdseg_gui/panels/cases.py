@@ -72,9 +72,7 @@ class CasesPanel(QWidget):
         document.history_changed.connect(self._refresh_current)
 
     def _clicked(self, item: QListWidgetItem) -> None:
-        index = self._list.row(item)
-        if index != self._session.current:
-            self.chosen.emit(index)
+        self.chosen.emit(self._list.row(item))
 
     def _rebuild(self) -> None:
         self._list.clear()
