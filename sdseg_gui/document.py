@@ -24,6 +24,19 @@ class _LabelsChange:
 
 
 @dataclass(frozen=True)
+class _MapChange:
+    """The whole label map before and after: a mask was opened."""
+
+    old: LabelMap
+    new: LabelMap
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the one that is not shown."""
+        return self.old.array.nbytes
+
+
+@dataclass(frozen=True)
 class _BoxChange:
     """The region of interest before and after."""
 
@@ -59,6 +72,7 @@ class Document(QObject):
         self._case: Case | None = None
         self._history = History()
         self._step: Step | None = None
+        self._revision = 0
         self._review_before: tuple[ReviewState, dict[int, ReviewState]] | None = None
 
     @property
@@ -86,16 +100,23 @@ class Document(QObject):
         self.case_opened.emit()
         self.history_changed.emit()
 
-    def replace_label_map(self, label_map: LabelMap, labels: LabelList) -> None:
-        """Takes over a label map that was read from a file; the history starts anew, unsaved."""
+    def replace_label_map(self, label_map: LabelMap, labels: LabelList, name: str) -> None:
+        """Takes over a whole label map with its labels, as an undo step.
+
+        Args:
+            label_map: of the scan's shape; the document owns it from now on.
+            labels: what its values mean.
+            name: of the step.
+        """
         assert self._case is not None
-        self._case.label_map = label_map
-        self._case.labels = labels
-        self._history = History()
-        self._history.mark_unsaved()
-        self.labels_changed.emit()
-        self.painted.emit(full_box(label_map.shape))
-        self.history_changed.emit()
+        step = self.begin_step(name)
+        old = self._case.label_map
+        self.set_labels(labels, name)
+        self._make(_MapChange(old, label_map))
+        for index in {*old.origins.touched, *label_map.origins.touched}:
+            self._case.slice_review[index] = ReviewState.CORRECTED
+        self._case.review = ReviewState.CORRECTED
+        self.end_step(step)
 
     # Steps. Whoever begins one holds on to it, and can so tell whether it is still the open one.
 
@@ -105,6 +126,11 @@ class Document(QObject):
         self._step = Step(name)
         self._review_before = self._review_state()
         return self._step
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change, also with those that undo and redo make."""
+        return self._revision
 
     @property
     def step(self) -> Step | None:
@@ -221,9 +247,13 @@ class Document(QObject):
     def _carry_out(self, change: Change, *, forward: bool) -> None:
         case = self._case
         assert case is not None
+        self._revision += 1
         if isinstance(change, Edit):
             (case.label_map.apply if forward else case.label_map.revert)(change)
             self.painted.emit(change.box)
+        elif isinstance(change, _MapChange):
+            case.label_map = change.new if forward else change.old
+            self.painted.emit(full_box(case.label_map.shape))
         elif isinstance(change, _LabelsChange):
             case.labels = change.new if forward else change.old
             self.labels_changed.emit()

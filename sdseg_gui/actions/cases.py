@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 from PySide6.QtWidgets import QFileDialog
 
 from engine.domain.case import Case
-from engine.domain.label_map import LabelMap
+from engine.domain.label_map import LabelMap, Origin
 from engine.domain.labels import LabelList
 from engine.errors import UserError
 from engine.io import list_cases, open_case, read_mask
@@ -19,6 +20,7 @@ from sdseg_gui.actions.models import choose_for_case
 from sdseg_gui.actions.registry import handles, has_case
 from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
 from sdseg_gui.jobs import JobHandle
+from sdseg_gui.notify import Choice
 from sdseg_gui.session import CaseItem
 
 FILTER = (
@@ -152,6 +154,7 @@ def _show(context: Context, item: CaseItem, case: Case) -> None:
     if item not in context.session.items:
         return
     context.notifier.clear("case")
+    context.notifier.clear("mask")
     context.notifier.clear("error")
     context.choice = None
     context.session.keep_current()
@@ -214,15 +217,38 @@ def open_mask(context: Context, path: str | Path = "", discard: bool = False) ->
         if answer is not Answer.DISCARD:
             return
     _stop_segmentation(context)
+    revision = context.document.revision
     job = context.loader.submit("Opening the mask", lambda _job: _read(Path(chosen), case))
-    job.done.connect(lambda found: _take_mask(context, case, *found))
+
+    def opened(found: tuple[LabelMap, LabelList]) -> None:
+        if discard or context.document.revision == revision:
+            _take_mask(context, case, *found)
+        else:
+            _ask_to_take_mask(context, case, *found)
+
+    job.done.connect(opened)
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
     context.changed()
+
+
+def _ask_to_take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
+    """The case was changed while its mask was read."""
+    if context.document.case is not case:
+        return
+    context.notifier.show(
+        f"{case.name} was changed while the mask was being opened. The mask would replace it all.",
+        "warning",
+        (Choice("Replace", lambda: _take_mask(context, case, label_map, labels)),),
+        key="mask",
+    )
 
 
 def _read(path: Path, case: Case) -> tuple[LabelMap, LabelList]:
     values, labels = read_mask(path, case)
     label_map = LabelMap(case.scan.grid.shape, case.scan.plane, values)
+    for index in range(case.scan.slice_count):  # who drew it is not known; no model may replace it
+        drawn = (label_map.slice(index) > 0) * np.uint8(Origin.HAND)
+        label_map.origins.write(index, drawn)
     if labels is None:
         labels = LabelList()
         used = [int(v) for v in set(values[values > 0].tolist())]
@@ -234,7 +260,9 @@ def _read(path: Path, case: Case) -> tuple[LabelMap, LabelList]:
 def _take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
     if context.document.case is not case:
         return
-    context.document.replace_label_map(label_map, labels)
+    _stop_segmentation(context)
+    context.notifier.clear("mask")
+    context.document.replace_label_map(label_map, labels, "Open mask")
     first = next(iter(labels), None)
     context.view.set_active_label(first.id if first else 0)
     context.notifier.say("Mask opened")

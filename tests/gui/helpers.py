@@ -26,9 +26,11 @@ def open_path(window: MainWindow, idle: Idle, path: Path) -> None:
     assert window.document.case is not None
 
 
-def segment(window: MainWindow, qtbot: QtBot, command: str = "segment.slice", **arguments) -> None:
+def segment(
+    window: MainWindow, qtbot: QtBot, command: str = "segment.slice", *, model: str = "tiny"
+) -> None:
     with qtbot.waitSignal(window.document.job_finished, timeout=PATIENCE_MS):
-        window.commands[command].trigger(model="tiny", **arguments)
+        window.commands[command].trigger(model=model)
 
 
 def paint(window: MainWindow, index: int, value: int = 1) -> None:
