@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,26 +78,50 @@ def open_path(context: Context, path: Path, *, discard: bool = False) -> None:
         path: file or folder.
         discard: True drops unsaved work without asking, and starts a new list of cases.
     """
-    if path.name.endswith(PROJECT_SUFFIX):
+    open_paths(context, [path], discard=discard)
+
+
+def open_paths(context: Context, paths: Sequence[Path], *, discard: bool = False) -> None:
+    """Opens several paths as one list of cases; a project among them is opened alone."""
+    project = next((path for path in paths if path.name.endswith(PROJECT_SUFFIX)), None)
+    if project is not None:
         from sdseg_gui.actions.projects import open_project
 
-        open_project(context, path=path, discard=discard)
+        open_project(context, path=project, discard=discard)
         return
+    job = context.loader.submit(
+        "Looking at the files", lambda _job: _listed(paths), newest_wins=True
+    )
 
-    def work(_job: JobHandle) -> list[CaseItem]:
-        return [CaseItem(p, stem_of(p) if p.is_file() else p.name) for p in list_cases(path)]
-
-    job = context.loader.submit("Looking at the files", work, newest_wins=True)
-
-    def listed(items: list[CaseItem]) -> None:
+    def take(found: tuple[list[CaseItem], list[UserError]]) -> None:
+        items, errors = found
+        for error in errors:  # without a key it stays when the others are opened
+            key = "" if items else "error"
+            context.notifier.show(f"{error.message} {error.hint}".strip(), "error", key=key)
+        if not items:
+            return
         if discard:
             context.document.open(None)
             context.session.set_items([])
         _add_and_show(context, items)
 
-    job.done.connect(listed)
+    job.done.connect(take)
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
     context.changed()
+
+
+def _listed(paths: Sequence[Path]) -> tuple[list[CaseItem], list[UserError]]:
+    """The cases behind some paths, and what was wrong with the others; in the worker."""
+    items: list[CaseItem] = []
+    errors: list[UserError] = []
+    for path in paths:
+        try:
+            found = list_cases(path)
+        except UserError as error:
+            errors.append(error)
+        else:
+            items += [CaseItem(p, stem_of(p) if p.is_file() else p.name) for p in found]
+    return items, errors
 
 
 def _add_and_show(context: Context, items: list[CaseItem]) -> None:

@@ -39,8 +39,6 @@ def open_project(context: Context, path: str | Path = "", discard: bool = False)
             "under another name.",
             "warning",
         )
-    if context.session.model:
-        context.chosen_model = context.session.model
     show_case(context, index)
     context.changed()
 

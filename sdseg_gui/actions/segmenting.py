@@ -15,14 +15,12 @@ from engine.domain.volume import AXIS_PLANE
 from engine.models.store import ModelEntry
 from engine.models.suitability import needs_box, slicing_axis
 from sdseg_gui.actions.context import Context
-from sdseg_gui.actions.models import does_not_fit, tell_no_model
+from sdseg_gui.actions.models import ASK, does_not_fit, tell_no_model
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.engine_door import SegmentSummary
 from sdseg_gui.history import Step
 from sdseg_gui.jobs import JobHandle
 from sdseg_gui.notify import Choice
-
-ASK = "segment"
 
 
 def can_segment(context: Context) -> bool:
