@@ -69,7 +69,7 @@ class CasesPanel(QWidget):
         session.cases_changed.connect(self._rebuild)
         session.current_changed.connect(self._select)
         document.review_changed.connect(self._refresh_current)
-        document.history_changed.connect(self._refresh_current)
+        document.history_changed.connect(self._history_changed)
 
     def _clicked(self, item: QListWidgetItem) -> None:
         self.chosen.emit(self._list.row(item))
@@ -112,6 +112,10 @@ class CasesPanel(QWidget):
             return
         self._list.setCurrentRow(index)
         self._refresh_current()
+
+    def _history_changed(self) -> None:
+        if self._document.step is None:  # drawing the thumbnail would hold up the start of a stroke
+            self._refresh_current()
 
     def _refresh_current(self) -> None:
         case, item = self._document.case, self._list.item(self._session.current)
