@@ -29,7 +29,8 @@ class CaseItem:
         path: the scan's file or folder.
         name: what the list shows.
         entry: the work on it as it was when the case was left; None if there is none yet.
-        dirty: True if `entry` is on no disk.
+        left: the case as it was left, until it is packed into `entry`.
+        dirty: True if that work is on no disk.
         sample: "picture" or "volume" for a built-in case.
         series: of a DICOM folder with several, or "".
         model: name of the model that the user chose for it, "" for none, None for the automatic
@@ -40,6 +41,7 @@ class CaseItem:
     path: Path
     name: str
     entry: CaseEntry | None = None
+    left: Case | None = None
     dirty: bool = False
     sample: str = ""
     series: str = ""
@@ -110,20 +112,30 @@ class Session(QObject):
         self.cases_changed.emit()
         return first
 
-    def keep_current(self) -> None:
-        """Remembers the open case's work in its row, before another case is shown."""
+    def keep_current(self) -> CaseItem | None:
+        """Remembers the open case's work in its row, before another case is shown.
+
+        Returns:
+            The row, if there is something to pack; nothing changes the case any more.
+        """
         self._document.settle()
         case, item = self._document.case, self.current_item
-        if case is None or item is None:
-            return
-        if self._document.is_dirty or item.entry is not None:
-            item.dirty = item.dirty or self._document.is_dirty
-            item.entry = entry_of(case)
+        if case is None or item is None or not (self._document.is_dirty or item.entry is not None):
+            return None
+        item.dirty = item.dirty or self._document.is_dirty
+        item.left = case
+        return item
+
+    def take_packed(self, item: CaseItem, case: Case, entry: CaseEntry) -> None:
+        """A case that was left has been packed, perhaps after it was shown again."""
+        if item.left is case:
+            item.entry, item.left = entry, None
 
     def show_case(self, index: int, case: Case) -> None:
         """The case of a row was opened."""
         item = self.items[index]
         item.name = case.name
+        item.left = None
         self.current = index
         self._document.open(case, dirty=item.dirty)
         self.current_changed.emit(index)
@@ -259,5 +271,7 @@ class Session(QObject):
 
 def _entry(item: CaseItem) -> CaseEntry:
     """A row as it is saved."""
+    if item.left is not None:  # the worker has not come to it yet
+        item.entry, item.left = entry_of(item.left), None
     entry = item.entry or bare_entry(item.path, item.name, item.series)
     return entry.model_copy(update={"model": item.model, "model_use": item.model_use})

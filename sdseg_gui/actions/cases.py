@@ -15,7 +15,7 @@ from engine.domain.labels import LabelList
 from engine.errors import UserError
 from engine.io import list_cases, open_case, read_mask
 from engine.io.kinds import stem_of
-from engine.io.project import PROJECT_SUFFIX, case_of
+from engine.io.project import PROJECT_SUFFIX, case_of, entry_of
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.models import choose_for_case
 from sdseg_gui.actions.registry import handles, has_case
@@ -142,8 +142,11 @@ def show_case(context: Context, index: int) -> None:
         context.notifier.say(f"{item.name} is open")
         return
     entry, sample, path, series = item.entry, item.sample, item.path, item.series
+    left = item.left
 
     def work(job: JobHandle) -> Case:
+        if left is not None:  # this worker has packed it by now; it may be changed again
+            return left
         if entry is not None:
             return case_of(entry)
         return _open(path, sample, series, job)
@@ -182,7 +185,7 @@ def _show(context: Context, item: CaseItem, case: Case) -> None:
     context.notifier.clear("mask")
     context.notifier.clear("error")
     context.choice = None
-    context.session.keep_current()
+    _keep_current(context)
     context.view.reset_for(case)
     context.session.show_case(context.session.items.index(item), case)
     context.notifier.say(f"{case.name} opened")
@@ -191,6 +194,18 @@ def _show(context: Context, item: CaseItem, case: Case) -> None:
         context.notifier.show(f"{case.name}: {warning}", "warning", key="case")
     choose_for_case(context)
     context.changed()
+
+
+def _keep_current(context: Context) -> None:
+    """Remembers the case that is left; a large label map takes its time to pack."""
+    session = context.session
+    item = session.keep_current()
+    if item is None or item.left is None:
+        return
+    case = item.left
+    job = context.loader.submit("Keeping the case", lambda _job: entry_of(case))
+    job.done.connect(lambda entry: session.take_packed(item, case, entry))
+    job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
 
 
 def _stop_segmentation(context: Context) -> None:

@@ -77,7 +77,8 @@ class CasesPanel(QWidget):
     def _rebuild(self) -> None:
         self._list.clear()
         for case in self._session.items:
-            review = case.entry.review.value if case.entry else "new"
+            work = case.left or case.entry
+            review = work.review.value if work else "new"
             item = QListWidgetItem(self._icons.get(case.path, _blank()), _text(case.name, review))
             item.setToolTip(case.name)
             item.setSizeHint(QSize(120, THUMBNAIL + 10))

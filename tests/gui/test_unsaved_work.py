@@ -182,3 +182,33 @@ def test_leaving_the_case_ends_its_segmentation(window, qtbot, idle, volume, pic
     idle(window)
     assert window.document.case.name == "picture2" and voxels(window) == 0
     assert window.commands["segment.slice"].enabled and "fault" not in notice(window)
+
+
+def test_a_case_that_is_left_is_packed_by_the_loader(window, idle, pictures, tmp_path) -> None:
+    open_path(window, idle, pictures)
+    paint(window, 0)
+    item, path = window.session.items[0], tmp_path / "work.sdseg.json"
+    seen: list[bool] = []
+    window.session.current_changed.connect(lambda _row: seen.append(item.entry is None))
+    window.commands["case.next"].trigger()
+    idle(window)
+    assert seen == [True], "it was not packed while the next case was shown"
+    assert item.entry is not None and item.left is None and window.session.is_dirty
+    window.commands["case.previous"].trigger()
+    idle(window)
+    assert voxels(window) == 60 * 80
+    # Saving before the loader has come to it, and going back at once, lose nothing either.
+    paint(window, 0, value=0)
+    save, back = window.commands["project.save"], window.commands["case.previous"]
+
+    def at_once(_row: int) -> None:
+        window.session.current_changed.disconnect(at_once)
+        save.trigger(path=path)
+        back.trigger()
+
+    window.session.current_changed.connect(at_once)
+    window.commands["case.next"].trigger()
+    idle(window)
+    assert window.document.case.name == "picture0" and voxels(window) == 0
+    assert json.loads(path.read_text())["cases"][0]["label_map"] == {}
+    assert window.document.label_map.origins.touched == [0] and not window.session.is_dirty
