@@ -24,6 +24,19 @@ class _LabelsChange:
 
 
 @dataclass(frozen=True)
+class _MapChange:
+    """The whole label map before and after: a mask was opened."""
+
+    old: LabelMap
+    new: LabelMap
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the one that is not shown."""
+        return self.old.array.nbytes
+
+
+@dataclass(frozen=True)
 class _BoxChange:
     """The region of interest before and after."""
 
@@ -50,6 +63,8 @@ class Document(QObject):
     box_changed = Signal()
     review_changed = Signal()
     history_changed = Signal()
+    undoing = Signal()  # a step is about to be taken back; whoever has one open should let go
+    step_ended = Signal()
     job_finished = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -57,6 +72,7 @@ class Document(QObject):
         self._case: Case | None = None
         self._history = History()
         self._step: Step | None = None
+        self._revision = 0
         self._review_before: tuple[ReviewState, dict[int, ReviewState]] | None = None
 
     @property
@@ -76,38 +92,50 @@ class Document(QObject):
             case: None closes.
             dirty: True if the case holds work that is on no disk.
         """
+        self.settle()
         self._case = case
         self._history = History()
-        self._step = None
         if dirty:
             self._history.mark_unsaved()
         self.case_opened.emit()
         self.history_changed.emit()
 
-    def replace_label_map(self, label_map: LabelMap, labels: LabelList) -> None:
-        """Takes over a label map that was read from a file; the history starts anew, unsaved."""
+    def replace_label_map(self, label_map: LabelMap, labels: LabelList, name: str) -> None:
+        """Takes over a whole label map with its labels, as an undo step.
+
+        Args:
+            label_map: of the scan's shape; the document owns it from now on.
+            labels: what its values mean.
+            name: of the step.
+        """
         assert self._case is not None
-        self._case.label_map = label_map
-        self._case.labels = labels
-        self._history = History()
-        self._history.mark_unsaved()
-        self.labels_changed.emit()
-        self.painted.emit(full_box(label_map.shape))
-        self.history_changed.emit()
+        step = self.begin_step(name)
+        old = self._case.label_map
+        self.set_labels(labels, name)
+        self._make(_MapChange(old, label_map))
+        for index in {*old.origins.touched, *label_map.origins.touched}:
+            self._case.slice_review[index] = ReviewState.CORRECTED
+        self._case.review = ReviewState.CORRECTED
+        self.end_step(step)
 
-    # Steps
+    # Steps. Whoever begins one holds on to it, and can so tell whether it is still the open one.
 
-    def begin_step(self, name: str) -> None:
+    def begin_step(self, name: str) -> Step:
         """Starts an undo step; what follows until `end_step` is taken back together."""
-        if self._step is not None:
-            self.end_step()
+        self.settle()
         self._step = Step(name)
         self._review_before = self._review_state()
+        return self._step
 
     @property
-    def step_name(self) -> str:
-        """Name of the step that is open, or ""."""
-        return self._step.name if self._step else ""
+    def revision(self) -> int:
+        """Grows with every change, also with those that undo and redo make."""
+        return self._revision
+
+    @property
+    def step(self) -> Step | None:
+        """The open step."""
+        return self._step
 
     def add(self, edit: Edit | None) -> None:
         """Applies an edit inside the current step; None is ignored."""
@@ -115,39 +143,57 @@ class Document(QObject):
             return
         if self._step is None:  # something else closed the step that this belongs to
             self.begin_step("Edit")
-        assert self._step is not None
-        self._case.label_map.apply(edit)
-        self._step.changes.append(edit)
         self._note_review(edit)
-        self.painted.emit(edit.box)
+        self._make(edit)
 
-    def end_step(self) -> None:
-        """Closes the current step; one without changes leaves no trace."""
-        step, self._step = self._step, None
-        if step is None or not step.changes:
-            return
-        after, before = self._review_state(), self._review_before
-        if before is not None and after is not None and after != before:
-            step.changes.append(_ReviewChange(before, after))
-            self.review_changed.emit()
-        self._history.push(step)
-        self.history_changed.emit()
+    def end_step(self, step: Step | None = None) -> None:
+        """Closes the current step; one without changes leaves no trace.
 
-    def cancel_step(self) -> None:
-        """Takes back what the current step did, and forgets it."""
-        step, self._step = self._step, None
-        if step is None:
+        Args:
+            step: closes this one only, and none that somebody else has begun since.
+        """
+        if self._step is None or (step is not None and step is not self._step):
             return
+        step, self._step = self._step, None
+        if step.changes:
+            after, before = self._review_state(), self._review_before
+            if before is not None and after is not None and after != before:
+                step.changes.append(_ReviewChange(before, after))
+                self.review_changed.emit()
+            self._history.push(step)
+            self.history_changed.emit()
+        self.step_ended.emit()
+
+    def cancel_step(self, step: Step | None = None) -> None:
+        """Takes back what the current step did, and forgets it.
+
+        Args:
+            step: as for `end_step`.
+        """
+        if self._step is None or (step is not None and step is not self._step):
+            return
+        step, self._step = self._step, None
         for change in reversed(step.changes):
             self._carry_out(change, forward=False)
         if self._review_before is not None and self._case is not None:
             self._case.review, self._case.slice_review = self._review_before
+        self.history_changed.emit()
+        self.step_ended.emit()
+
+    def settle(self) -> None:
+        """Closes the open step, and those that its end gives rise to.
+
+        Called before the case is kept, saved or left: what is written is then exactly a state of
+        the history. A segmentation that had to wait for a stroke writes when the stroke ends.
+        """
+        while self._step is not None:
+            self.end_step()
 
     def apply(self, edit: Edit | None, name: str) -> None:
         """One edit as a step of its own."""
-        self.begin_step(name)
+        step = self.begin_step(name)
         self.add(edit)
-        self.end_step()
+        self.end_step(step)
 
     def set_labels(self, labels: LabelList, name: str) -> None:
         """Replaces the label list; part of the current step, or a step of its own."""
@@ -164,17 +210,25 @@ class Document(QObject):
         alone = self._step is None
         if alone:
             self.begin_step(name)
-        assert self._step is not None
-        self._step.changes.append(change)
-        self._carry_out(change, forward=True)
+        self._make(change)
         if alone:
             self.end_step()
+
+    def _make(self, change: Change) -> None:
+        """Carries a change out as a part of the open step."""
+        step = self._step
+        assert step is not None
+        step.changes.append(change)
+        self._carry_out(change, forward=True)
+        if len(step.changes) == 1:
+            self.history_changed.emit()  # there is something to save and to undo
 
     # Undo and redo
 
     def undo(self) -> None:
         """Takes back the last step; an unfinished one is closed first."""
-        self.end_step()
+        self.undoing.emit()
+        self.settle()
         step = self._history.pop_undo()
         if step is not None:
             for change in reversed(step.changes):
@@ -183,7 +237,7 @@ class Document(QObject):
 
     def redo(self) -> None:
         """Makes the step that was taken back last again."""
-        self.end_step()
+        self.settle()
         step = self._history.pop_redo()
         if step is not None:
             for change in step.changes:
@@ -193,9 +247,13 @@ class Document(QObject):
     def _carry_out(self, change: Change, *, forward: bool) -> None:
         case = self._case
         assert case is not None
+        self._revision += 1
         if isinstance(change, Edit):
             (case.label_map.apply if forward else case.label_map.revert)(change)
             self.painted.emit(change.box)
+        elif isinstance(change, _MapChange):
+            case.label_map = change.new if forward else change.old
+            self.painted.emit(full_box(case.label_map.shape))
         elif isinstance(change, _LabelsChange):
             case.labels = change.new if forward else change.old
             self.labels_changed.emit()
@@ -210,7 +268,7 @@ class Document(QObject):
     @property
     def can_undo(self) -> bool:
         """True if there is a step to take back."""
-        return bool(self._history.undo_name)
+        return bool(self.undo_name)
 
     @property
     def can_redo(self) -> bool:
@@ -220,7 +278,7 @@ class Document(QObject):
     @property
     def undo_name(self) -> str:
         """Name of the step that undo takes back, or ""."""
-        return self._history.undo_name
+        return self._step.name if self._step and self._step.changes else self._history.undo_name
 
     @property
     def redo_name(self) -> str:
@@ -235,7 +293,7 @@ class Document(QObject):
     @property
     def is_dirty(self) -> bool:
         """True if the case holds changes that are not saved."""
-        return self._history.is_dirty
+        return self._history.is_dirty or bool(self._step and self._step.changes)
 
     def mark_saved(self) -> None:
         """The present state is on disk."""

@@ -154,13 +154,17 @@ class JobRunner(QObject):
         """
         job = Job(name, work, self)
         if newest_wins:
-            for other in (self._current, *self._waiting):
-                if other is not None and other.name == name:
-                    other.cancel()
+            self.cancel(name)
         self._waiting.append(job)
         self._next()
         self.changed.emit()
         return job
+
+    def cancel(self, name: str) -> None:
+        """Asks the jobs of a name to stop."""
+        for job in (self._current, *self._waiting):
+            if job is not None and job.name == name:
+                job.cancel()
 
     def cancel_all(self) -> None:
         """Asks every job to stop."""

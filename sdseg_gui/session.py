@@ -29,17 +29,24 @@ class CaseItem:
         path: the scan's file or folder.
         name: what the list shows.
         entry: the work on it as it was when the case was left; None if there is none yet.
-        dirty: True if `entry` is on no disk.
+        left: the case as it was left, until it is packed into `entry`.
+        dirty: True if that work is on no disk.
         sample: "picture" or "volume" for a built-in case.
         series: of a DICOM folder with several, or "".
+        model: name of the model that the user chose for it, "" for none, None for the automatic
+            choice.
+        model_use: which model proposed for it last, or None.
     """
 
     path: Path
     name: str
     entry: CaseEntry | None = None
+    left: Case | None = None
     dirty: bool = False
     sample: str = ""
     series: str = ""
+    model: str | None = None
+    model_use: ModelUse | None = None
 
 
 class Session(QObject):
@@ -63,8 +70,7 @@ class Session(QObject):
         self.project_path: Path | None = None
         self.read_only = False
         self.model = ""
-        self.model_uses: dict[int, ModelUse] = {}  # id of a case item -> who proposed last
-        self._list_dirty = False
+        self._list_dirty = False  # the project on disk has other cases, or another model
         self._lock: QLockFile | None = None
         document.history_changed.connect(self.state_changed)
 
@@ -76,13 +82,13 @@ class Session(QObject):
     @property
     def is_dirty(self) -> bool:
         """True if anything would be lost by closing."""
-        return self._document.is_dirty or any(item.dirty for item in self.items)
+        changed = self._document.is_dirty or any(item.dirty for item in self.items)
+        return changed or self._list_dirty
 
     def set_items(self, items: list[CaseItem]) -> None:
         """A new list of cases; the old one's work must have been dealt with before."""
         self.items = items
         self.current = -1
-        self.model_uses = {}
         self._forget_project()
         self.cases_changed.emit()
         self.state_changed.emit()
@@ -100,24 +106,36 @@ class Session(QObject):
             if place is None:
                 known[item.path.absolute()] = len(self.items)
                 self.items.append(item)
+                self._note_list_changed()
             else:
                 first = min(first, place)
         self.cases_changed.emit()
         return first
 
-    def keep_current(self) -> None:
-        """Remembers the open case's work in its row, before another case is shown."""
+    def keep_current(self) -> CaseItem | None:
+        """Remembers the open case's work in its row, before another case is shown.
+
+        Returns:
+            The row, if there is something to pack; nothing changes the case any more.
+        """
+        self._document.settle()
         case, item = self._document.case, self.current_item
-        if case is None or item is None:
-            return
-        if self._document.is_dirty or item.entry is not None:
-            item.dirty = item.dirty or self._document.is_dirty
-            item.entry = entry_of(case)
+        if case is None or item is None or not (self._document.is_dirty or item.entry is not None):
+            return None
+        item.dirty = item.dirty or self._document.is_dirty
+        item.left = case
+        return item
+
+    def take_packed(self, item: CaseItem, case: Case, entry: CaseEntry) -> None:
+        """A case that was left has been packed, perhaps after it was shown again."""
+        if item.left is case:
+            item.entry, item.left = entry, None
 
     def show_case(self, index: int, case: Case) -> None:
         """The case of a row was opened."""
         item = self.items[index]
         item.name = case.name
+        item.left = None
         self.current = index
         self._document.open(case, dirty=item.dirty)
         self.current_changed.emit(index)
@@ -127,13 +145,25 @@ class Session(QObject):
         """Remembers which model proposed for the open case."""
         item = self.current_item
         if item is not None:
-            self.model_uses[id(item)] = use
+            item.model_use = use
 
     @property
     def model_use(self) -> ModelUse | None:
         """Which model proposed for the open case last."""
         item = self.current_item
-        return self.model_uses.get(id(item)) if item is not None else None
+        return item.model_use if item is not None else None
+
+    def choose_model(self, name: str) -> None:
+        """The user chose a model for the open case, and for the project; "" is none."""
+        if self.current_item is not None:
+            self.current_item.model = name
+        self.model = name
+        self._note_list_changed()
+        self.state_changed.emit()
+
+    def _note_list_changed(self) -> None:
+        """Cases that were only looked at are nothing to save, as long as there is no project."""
+        self._list_dirty = self.project_path is not None
 
     # Projects
 
@@ -150,9 +180,7 @@ class Session(QObject):
                 hint="Save it under another name.",
             )
         self.keep_all()
-        entries = [
-            item.entry or bare_entry(item.path, item.name, item.series) for item in self.items
-        ]
+        entries = [_entry(item) for item in self.items]
         project = ProjectFile(cases=entries, current=max(self.current, 0), model=self.model)
         try:
             write_project(path, project)
@@ -165,11 +193,13 @@ class Session(QObject):
         self.read_only = False
         for item in self.items:
             item.dirty = False
+        self._list_dirty = False
         self._document.mark_saved()
         self.state_changed.emit()
 
     def keep_all(self) -> None:
         """The open case's present state goes into its row, changed or not."""
+        self._document.settle()
         case, item = self._document.case, self.current_item
         if case is not None and item is not None:
             item.dirty = item.dirty or self._document.is_dirty
@@ -189,7 +219,14 @@ class Session(QObject):
         if lock is self._lock:
             self._lock = None  # it is kept while the cases change
         items = [
-            CaseItem(Path(entry.source), entry.name, entry, series=entry.series)
+            CaseItem(
+                Path(entry.source),
+                entry.name,
+                entry,
+                series=entry.series,
+                model=entry.model,
+                model_use=entry.model_use,
+            )
             for entry in project.cases
         ]
         self._document.open(None)
@@ -225,7 +262,16 @@ class Session(QObject):
         self._lock = None
         self.project_path = None
         self.read_only = False
+        self._list_dirty = False
 
     def close(self) -> None:
         """Gives the project's lock back."""
         self._forget_project()
+
+
+def _entry(item: CaseItem) -> CaseEntry:
+    """A row as it is saved."""
+    if item.left is not None:  # the worker has not come to it yet
+        item.entry, item.left = entry_of(item.left), None
+    entry = item.entry or bare_entry(item.path, item.name, item.series)
+    return entry.model_copy(update={"model": item.model, "model_use": item.model_use})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
 from PySide6.QtWidgets import (
     QApplication,
@@ -17,9 +17,14 @@ from PySide6.QtWidgets import (
 
 from engine.domain.manifest import RESEARCH_USE
 from engine.models.store import list_models
-from sdseg_gui.actions.cases import open_path, show_case
+from sdseg_gui.actions.cases import open_paths, show_case
 from sdseg_gui.actions.context import Context
-from sdseg_gui.actions.models import does_not_fit, set_model
+from sdseg_gui.actions.models import (
+    box_has_changed,
+    choose_for_case,
+    does_not_fit,
+    set_model,
+)
 from sdseg_gui.actions.projects import may_leave
 from sdseg_gui.canvas.slice_canvas import SliceCanvas
 from sdseg_gui.document import Document
@@ -38,6 +43,7 @@ from sdseg_gui.theme import icon
 from sdseg_gui.view_state import ViewState
 
 APPLICATION = "SDSeg Studio"
+BOX_REST_MS = 300  # a box that was not touched for so long is measured
 
 
 class MainWindow(QMainWindow):
@@ -86,8 +92,8 @@ class MainWindow(QMainWindow):
 
     @property
     def is_busy(self) -> bool:
-        """True while a file is loaded or written, or the engine works."""
-        return self.loader.is_busy or self.engine.is_busy
+        """True while a file is loaded or written, or the engine works or is about to."""
+        return self.loader.is_busy or self.engine.is_busy or self._box_rest.isActive()
 
     # Layout
 
@@ -164,6 +170,10 @@ class MainWindow(QMainWindow):
             self.engine.changed,
         ):
             signal.connect(self.refresh)
+        self._box_rest = QTimer(self, singleShot=True, interval=BOX_REST_MS)
+        document.box_changed.connect(self._box_changed)
+        document.case_opened.connect(self._box_rest.stop)
+        self._box_rest.timeout.connect(self._measure_box)
         self.canvas.pointer_moved.connect(self.status_line.show_pointer)
         self.cases_panel.chosen.connect(self._show_case)
         self.labels_panel.add_asked.connect(self._add_label)
@@ -183,6 +193,14 @@ class MainWindow(QMainWindow):
 
     def _choose_model(self, name: str) -> None:
         set_model(self.context, name)
+
+    def _box_changed(self) -> None:
+        box_has_changed(self.context)
+        self._box_rest.start()
+
+    def _measure_box(self) -> None:
+        choose_for_case(self.context)
+        self.refresh()
 
     def _notice_closed(self, notice: object) -> None:
         if getattr(notice, "key", "") == "research":
@@ -264,8 +282,7 @@ class MainWindow(QMainWindow):
         """Opens what was dropped."""
         paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
         event.acceptProposedAction()
-        for path in paths:
-            open_path(self.context, path)
+        open_paths(self.context, paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Closes only after unsaved work was dealt with."""
@@ -297,6 +314,7 @@ class MainWindow(QMainWindow):
         QApplication.instance().removeEventFilter(self)  # type: ignore[union-attr]
         self.settings.save_layout(self.saveGeometry(), self.saveState())
         self.settings.sync()
+        self._box_rest.stop()
         self.engine.cancel_all()
         self.thumbnails.shutdown()
         self.loader.shutdown()

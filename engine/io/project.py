@@ -19,6 +19,7 @@ from engine.domain.case import Case
 from engine.domain.grid import Grid
 from engine.domain.label_map import LabelMap
 from engine.domain.labels import Label, LabelList
+from engine.domain.manifest import ModelUse
 from engine.domain.review import ReviewState
 from engine.errors import UserError
 from engine.io.doors import open_case
@@ -69,6 +70,8 @@ class CaseEntry(_Strict):
         shape, affine, plane: the grid the labels were drawn on; no shape for a case that was
             listed but never opened.
         label_map, origins: slices that hold anything, along `plane`.
+        model: name of the model that the user chose, "" for none; None is the automatic choice.
+        model_use: which model proposed last, or None.
     """
 
     name: str
@@ -86,6 +89,8 @@ class CaseEntry(_Strict):
     slice_review: dict[int, ReviewState] = {}
     label_map: PackedSlices = {}
     origins: PackedSlices = {}
+    model: str | None = None
+    model_use: ModelUse | None = None
 
 
 class ProjectFile(_Strict):

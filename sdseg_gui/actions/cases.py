@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PySide6.QtWidgets import QFileDialog
 
 from engine.domain.case import Case
-from engine.domain.label_map import LabelMap
+from engine.domain.label_map import LabelMap, Origin
 from engine.domain.labels import LabelList
 from engine.errors import UserError
 from engine.io import list_cases, open_case, read_mask
 from engine.io.kinds import stem_of
-from engine.io.project import PROJECT_SUFFIX, case_of
+from engine.io.project import PROJECT_SUFFIX, case_of, entry_of
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.models import choose_for_case
 from sdseg_gui.actions.registry import handles, has_case
 from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
 from sdseg_gui.jobs import JobHandle
+from sdseg_gui.notify import Choice
 from sdseg_gui.session import CaseItem
 
 FILTER = (
@@ -75,44 +78,75 @@ def open_path(context: Context, path: Path, *, discard: bool = False) -> None:
         path: file or folder.
         discard: True drops unsaved work without asking, and starts a new list of cases.
     """
-    if path.name.endswith(PROJECT_SUFFIX):
+    open_paths(context, [path], discard=discard)
+
+
+def open_paths(context: Context, paths: Sequence[Path], *, discard: bool = False) -> None:
+    """Opens several paths as one list of cases; a project among them is opened alone."""
+    project = next((path for path in paths if path.name.endswith(PROJECT_SUFFIX)), None)
+    if project is not None:
         from sdseg_gui.actions.projects import open_project
 
-        open_project(context, path=path, discard=discard)
+        open_project(context, path=project, discard=discard)
         return
+    job = context.loader.submit(
+        "Looking at the files", lambda _job: _listed(paths), newest_wins=True
+    )
 
-    def work(_job: JobHandle) -> list[CaseItem]:
-        return [CaseItem(p, stem_of(p) if p.is_file() else p.name) for p in list_cases(path)]
-
-    job = context.loader.submit("Looking at the files", work, newest_wins=True)
-
-    def listed(items: list[CaseItem]) -> None:
+    def take(found: tuple[list[CaseItem], list[UserError]]) -> None:
+        items, errors = found
+        for error in errors:  # without a key it stays when the others are opened
+            key = "" if items else "error"
+            context.notifier.show(f"{error.message} {error.hint}".strip(), "error", key=key)
+        if not items:
+            return
         if discard:
             context.document.open(None)
             context.session.set_items([])
         _add_and_show(context, items)
 
-    job.done.connect(listed)
+    job.done.connect(take)
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
     context.changed()
 
 
+def _listed(paths: Sequence[Path]) -> tuple[list[CaseItem], list[UserError]]:
+    """The cases behind some paths, and what was wrong with the others; in the worker."""
+    items: list[CaseItem] = []
+    errors: list[UserError] = []
+    for path in paths:
+        try:
+            found = list_cases(path)
+        except UserError as error:
+            errors.append(error)
+        else:
+            items += [CaseItem(p, stem_of(p) if p.is_file() else p.name) for p in found]
+    return items, errors
+
+
 def _add_and_show(context: Context, items: list[CaseItem]) -> None:
-    context.session.keep_current()
     show_case(context, context.session.add_items(items))
 
 
 def show_case(context: Context, index: int) -> None:
-    """Opens a row of the case list in the background; the case before stays until it is there."""
+    """Opens a row of the case list in the background.
+
+    The case before stays until it is there, with all that can be done to it: it is kept only then.
+    """
     session = context.session
     if not 0 <= index < len(session.items):
         return
-    _stop_segmentation(context)
-    session.keep_current()
     item = session.items[index]
+    if index == session.current:
+        context.loader.cancel(OPENING)  # another one that was asked for and is not there yet
+        context.notifier.say(f"{item.name} is open")
+        return
     entry, sample, path, series = item.entry, item.sample, item.path, item.series
+    left = item.left
 
     def work(job: JobHandle) -> Case:
+        if left is not None:  # this worker has packed it by now; it may be changed again
+            return left
         if entry is not None:
             return case_of(entry)
         return _open(path, sample, series, job)
@@ -148,8 +182,10 @@ def _show(context: Context, item: CaseItem, case: Case) -> None:
     if item not in context.session.items:
         return
     context.notifier.clear("case")
+    context.notifier.clear("mask")
     context.notifier.clear("error")
     context.choice = None
+    _keep_current(context)
     context.view.reset_for(case)
     context.session.show_case(context.session.items.index(item), case)
     context.notifier.say(f"{case.name} opened")
@@ -158,6 +194,18 @@ def _show(context: Context, item: CaseItem, case: Case) -> None:
         context.notifier.show(f"{case.name}: {warning}", "warning", key="case")
     choose_for_case(context)
     context.changed()
+
+
+def _keep_current(context: Context) -> None:
+    """Remembers the case that is left; a large label map takes its time to pack."""
+    session = context.session
+    item = session.keep_current()
+    if item is None or item.left is None:
+        return
+    case = item.left
+    job = context.loader.submit("Keeping the case", lambda _job: entry_of(case))
+    job.done.connect(lambda entry: session.take_packed(item, case, entry))
+    job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
 
 
 def _stop_segmentation(context: Context) -> None:
@@ -209,15 +257,38 @@ def open_mask(context: Context, path: str | Path = "", discard: bool = False) ->
         if answer is not Answer.DISCARD:
             return
     _stop_segmentation(context)
+    revision = context.document.revision
     job = context.loader.submit("Opening the mask", lambda _job: _read(Path(chosen), case))
-    job.done.connect(lambda found: _take_mask(context, case, *found))
+
+    def opened(found: tuple[LabelMap, LabelList]) -> None:
+        if discard or context.document.revision == revision:
+            _take_mask(context, case, *found)
+        else:
+            _ask_to_take_mask(context, case, *found)
+
+    job.done.connect(opened)
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
     context.changed()
+
+
+def _ask_to_take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
+    """The case was changed while its mask was read."""
+    if context.document.case is not case:
+        return
+    context.notifier.show(
+        f"{case.name} was changed while the mask was being opened. The mask would replace it all.",
+        "warning",
+        (Choice("Replace", lambda: _take_mask(context, case, label_map, labels)),),
+        key="mask",
+    )
 
 
 def _read(path: Path, case: Case) -> tuple[LabelMap, LabelList]:
     values, labels = read_mask(path, case)
     label_map = LabelMap(case.scan.grid.shape, case.scan.plane, values)
+    for index in range(case.scan.slice_count):  # who drew it is not known; no model may replace it
+        drawn = (label_map.slice(index) > 0) * np.uint8(Origin.HAND)
+        label_map.origins.write(index, drawn)
     if labels is None:
         labels = LabelList()
         used = [int(v) for v in set(values[values > 0].tolist())]
@@ -229,7 +300,9 @@ def _read(path: Path, case: Case) -> tuple[LabelMap, LabelList]:
 def _take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
     if context.document.case is not case:
         return
-    context.document.replace_label_map(label_map, labels)
+    _stop_segmentation(context)
+    context.notifier.clear("mask")
+    context.document.replace_label_map(label_map, labels, "Open mask")
     first = next(iter(labels), None)
     context.view.set_active_label(first.id if first else 0)
     context.notifier.say("Mask opened")

@@ -9,10 +9,11 @@ from sdseg_gui.engine_door import ModelChoice
 from sdseg_gui.notify import Choice
 
 NO_MODEL = "no-model"
+ASK = "segment"  # a question before a segmentation starts
 
 
 def choose_for_case(context: Context) -> None:
-    """Preselects the model that suits the open case.
+    """Preselects the model that suits the open case, unless the user chose one.
 
     Modality and colour decide first, at once; then the engine measures in the background.
     """
@@ -22,13 +23,14 @@ def choose_for_case(context: Context) -> None:
     possible = [entry for entry in context.models if not mismatch(entry.info, case.scan)]
     context.notifier.clear(NO_MODEL)
     context.choice = None
-    if not possible:
-        context.choice = ModelChoice("")
-        context.chosen_model = ""
-        tell_no_model(context, case)
-        return
-    if context.chosen_model not in {entry.name for entry in possible}:
+    by_hand = chosen_by_hand(context, case)
+    if by_hand is not None:
+        context.chosen_model = by_hand
+    elif possible and context.chosen_model not in {entry.name for entry in possible}:
         context.chosen_model = possible[0].name
+    if not possible:
+        _take_choice(context, case, ModelChoice(""))
+        return
     scan, box, door = case.scan, case.box, context.door
     job = context.engine.submit(
         "Choosing the model",
@@ -39,13 +41,34 @@ def choose_for_case(context: Context) -> None:
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
 
 
+def chosen_by_hand(context: Context, case: Case) -> str | None:
+    """The model that the user chose for the open case, "" for none; None if they did not choose.
+
+    What was chosen for another case, or stands in the project, counts where modality and colour
+    are right.
+    """
+    installed = {entry.name: entry for entry in context.models}
+    item = context.session.current_item
+    if item is not None and item.model is not None and item.model in {"", *installed}:
+        return item.model
+    entry = installed.get(context.session.model)
+    return entry.name if entry and not mismatch(entry.info, case.scan) else None
+
+
+def box_has_changed(context: Context) -> None:
+    """What was measured holds no longer; `choose_for_case` is to follow when the box is at rest."""
+    context.choice = None
+    context.notifier.clear(ASK)
+
+
 def _take_choice(context: Context, case: Case, choice: ModelChoice) -> None:
     if context.document.case is not case:
         return
     context.choice = choice
-    context.chosen_model = choice.name
-    if not choice.name:
-        tell_no_model(context, case)
+    if chosen_by_hand(context, case) is None:
+        context.chosen_model = choice.name
+        if not choice.name:
+            tell_no_model(context, case)
     context.changed()
 
 
@@ -63,7 +86,7 @@ def tell_no_model(context: Context, case: Case) -> None:
 def set_model(context: Context, name: str) -> None:
     """The user chose a model."""
     context.chosen_model = name
-    context.session.model = name
+    context.session.choose_model(name)
     context.notifier.clear(NO_MODEL)
     context.changed()
 

@@ -39,8 +39,6 @@ def open_project(context: Context, path: str | Path = "", discard: bool = False)
             "under another name.",
             "warning",
         )
-    if context.session.model:
-        context.chosen_model = context.session.model
     show_case(context, index)
     context.changed()
 
@@ -86,6 +84,7 @@ def _save(context: Context, path: Path) -> bool:
 
 def may_leave(context: Context) -> bool:
     """Asks what to do with unsaved work; False if the user stays, or saving failed."""
+    context.document.settle()
     if not context.session.is_dirty:
         return True
     answer = ask_save(context.window)

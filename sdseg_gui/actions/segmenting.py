@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PySide6.QtCore import QObject
 
@@ -9,16 +11,16 @@ from engine.domain.box import Box, full_box, slice_box
 from engine.domain.case import Case
 from engine.domain.label_map import Edit, Origin
 from engine.domain.requests import Proposal, SegmentRequest
+from engine.domain.volume import AXIS_PLANE
 from engine.models.store import ModelEntry
 from engine.models.suitability import needs_box, slicing_axis
 from sdseg_gui.actions.context import Context
-from sdseg_gui.actions.models import does_not_fit, tell_no_model
+from sdseg_gui.actions.models import ASK, does_not_fit, tell_no_model
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.engine_door import SegmentSummary
-from sdseg_gui.jobs import Job, JobHandle
+from sdseg_gui.history import Step
+from sdseg_gui.jobs import JobHandle
 from sdseg_gui.notify import Choice
-
-ASK = "segment"
 
 
 def can_segment(context: Context) -> bool:
@@ -101,7 +103,11 @@ def _measure_then_go(
 
 
 class _Segmentation(QObject):
-    """One running segmentation: writes proposals as they come, as one undo step."""
+    """One running segmentation: writes proposals as they come, as one undo step.
+
+    The step is its own: while a person paints, it waits, and goes on in a step of its own. An undo
+    stops it, and so does another case.
+    """
 
     def __init__(
         self,
@@ -118,33 +124,38 @@ class _Segmentation(QObject):
         self.context, self.case, self.entry = context, case, entry
         self.index, self.over_hand, self.name, self.check = index, over_hand, name, check
         self.kept_by_hand = 0
-        self.ended = False
+        self.taken_back = False
         self.waiting: list[Proposal] = []
+        self.step: Step | None = None
+        self.label_id = 0
+        self.ending: Callable[[], None] | None = None  # what is left to do once all is written
 
     def start(self) -> None:
         """Submits the job."""
-        context = self.context
+        context, document = self.context, self.context.document
         self.request = self._request()
         job = context.engine.submit(f"{self.name} ({self.entry.title})", self._work)
         job.part.connect(self._take)
-        job.done.connect(self._done)
-        job.failed.connect(self._failed)
-        job.cancelled.connect(self._cancelled)
-        context.segmentation = job
+        job.done.connect(lambda outcome: self._end(lambda: self._done(outcome)))
+        job.failed.connect(lambda error: self._end(lambda: self._failed(error)))
+        job.cancelled.connect(lambda: self._end(self._cancelled))
+        document.step_ended.connect(self._go_on)
+        document.undoing.connect(self._take_back)
+        document.case_opened.connect(self._leave)
+        context.segmentation = self.job = job
         context.notifier.clear(ASK)
         context.notifier.clear("hand")
-        context.document.begin_step(self.name)
-        self.label_id = self._label()
+        self.step = document.begin_step(self.name)
+        self._find_label()
         context.changed()
 
     def _request(self) -> SegmentRequest:
-        """One slice as it is shown; a volume along the axis that the model was trained on."""
+        """Along the axis that the model was trained on; of the shown slice alone if that is it."""
         case, index = self.case, self.index
-        if index is not None:
-            axis, slices = case.scan.plane, range(index, index + 1)
-        else:
-            axis = slicing_axis(self.entry.info, case.scan)
-            slices = (case.box or full_box(case.scan.grid.shape)).range_along(axis)
+        axis = slicing_axis(self.entry.info, case.scan)
+        slices = (case.box or full_box(case.scan.grid.shape)).range_along(axis)
+        if index is not None and axis == case.scan.plane:
+            slices = range(index, index + 1)
         target = self.entry.info.targets[0].name
         return SegmentRequest(
             scan=case.scan, slices=slices, target=target, box=case.box, plane=axis
@@ -159,42 +170,57 @@ class _Segmentation(QObject):
                 return fit.reason
         return door.segment(self.request, self.entry, job.partial, job.progress, job.is_cancelled)
 
-    def _label(self) -> int:
-        """Id of the target's label, which is added if it is missing."""
-        labels = self.case.labels
-        name = self.entry.info.targets[0].name
+    # Writing
+
+    def _find_label(self) -> None:
+        """The target's label, which is added if it is missing, by now or again."""
+        labels, name = self.case.labels, self.entry.info.targets[0].name
         found = labels.named(name)
         if found is None:
             labels = labels.added(name)
             found = labels.labels[-1]
             self.context.document.set_labels(labels, f"Add {name}")
-        self.context.view.set_active_label(found.id)
-        return found.id
+        if found.id != self.label_id:
+            self.label_id = found.id
+            self.context.view.set_active_label(found.id)
 
     def _take(self, proposal: Proposal) -> None:
-        document = self.context.document
-        if self.ended or document.case is not self.case:
-            return
         self.waiting.append(proposal)
-        if document.step_name in ("", self.name):  # else a stroke is being painted
-            self._write()
+        self._write()
 
     def _write(self) -> None:
-        """Writes what has come; a stroke painted meanwhile starts a second undo step."""
-        if self.ended or self.context.document.case is not self.case:
-            return
+        """Writes what has come, unless somebody else's step is open."""
         document = self.context.document
-        waiting, self.waiting = self.waiting, []
-        for proposal in waiting:
-            if document.step_name != self.name:
-                document.begin_step(self.name)
-            document.add(self._edit(proposal))
+        while self.waiting and document.case is self.case and document.step in (None, self.step):
+            if document.step is None:
+                self.step = document.begin_step(self.name)
+            self._find_label()
+            document.add(self._edit(self.waiting.pop(0)))
+
+    def _go_on(self) -> None:
+        """A step has ended, perhaps the one that was waited for."""
+        self._write()
+        self._try_to_end()
+
+    def _take_back(self) -> None:
+        """The user undoes: nothing more is to come, or the labels would come without their list."""
+        if self.context.document.case is self.case:
+            self.taken_back = True
+            self.waiting.clear()
+            self.job.cancel()
+
+    def _leave(self) -> None:
+        """Another case is shown; what was found until then has been kept with the old one."""
+        self.job.cancel()
 
     def _edit(self, proposal: Proposal) -> Edit | None:
         """What a proposal changes: never a locked label, nor what a person set or erased."""
         case = self.case
-        box = _box_of(proposal, case)
-        found = np.expand_dims(proposal.labels > 0, proposal.plane)
+        whole = _box_of(proposal, case)
+        box = whole if self.index is None else _in_slice(whole, case.scan.plane, self.index)
+        if box.is_empty:
+            return None
+        found = np.expand_dims(proposal.labels > 0, proposal.plane)[_inside(box, whole)]
         old = case.label_map.array[box.slices]
         origins = case.label_map.origins.read_box(box)
         values = np.where(found, np.uint8(self.label_id), np.uint8(0))
@@ -208,24 +234,53 @@ class _Segmentation(QObject):
             box, concerned, values, Origin.MODEL, case.labels.locked_ids
         )
 
+    # The end
+
+    def _end(self, ending: Callable[[], None]) -> None:
+        """The job has ended; what it found is perhaps still waiting for a stroke to end."""
+        self.ending = ending
+        self._write()
+        self._try_to_end()
+
+    def _try_to_end(self) -> None:
+        document, ending = self.context.document, self.ending
+        is_left = document.case is not self.case
+        if ending is None or (self.waiting and not is_left):
+            return
+        self.ending = None
+        document.step_ended.disconnect(self._go_on)
+        document.undoing.disconnect(self._take_back)
+        document.case_opened.disconnect(self._leave)
+        if self.step is not None and not is_left:
+            document.end_step(self.step)
+        self.context.segmentation = None
+        self.context.changed()
+        ending()
+        self.deleteLater()
+
     def _done(self, outcome: SegmentSummary | str) -> None:
+        context = self.context
         if isinstance(outcome, str):
-            self._end()
             self._ask(outcome)
             return
-        self._end()
-        context = self.context
         context.session.note_model_use(outcome.model_use)
-        slices = "slice" if outcome.slices == 1 else "slices"
-        context.notifier.say(
-            f"{self.entry.title}: {outcome.slices} {slices} in {outcome.seconds:.1f} s on "
-            f"the {outcome.model_use.device.upper()}"
-        )
+        context.notifier.say(self._report(outcome))
         for note in outcome.notes:
             context.notifier.show(note[0].upper() + note[1:] + ".", key="note")
         if self.kept_by_hand:
             self._tell_kept()
         context.document.job_finished.emit(outcome)
+
+    def _report(self, outcome: SegmentSummary) -> str:
+        slices = f"{outcome.slices} {'slice' if outcome.slices == 1 else 'slices'}"
+        if self.index is not None and self.request.axis != self.case.scan.plane:
+            slices = (
+                f"slice {self.index} out of {outcome.slices} {AXIS_PLANE[self.request.axis]} ones"
+            )
+        return (
+            f"{self.entry.title}: {slices} in {outcome.seconds:.1f} s on "
+            f"the {outcome.model_use.device.upper()}"
+        )
 
     def _ask(self, reason: str) -> None:
         context = self.context
@@ -256,24 +311,16 @@ class _Segmentation(QObject):
             _Segmentation(context, self.case, self.entry, self.index, over_hand, self.name).start()
 
     def _failed(self, error: Exception) -> None:
-        self._end()
         message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
         self.context.notifier.error(message, hint)
         self.context.document.job_finished.emit(error)
 
     def _cancelled(self) -> None:
-        self._end()
-        self.context.notifier.say("Stopped; what was found so far stays and can be undone.")
+        if self.taken_back:
+            self.context.notifier.say("Stopped, because a step was undone.")
+        elif self.context.document.case is self.case:
+            self.context.notifier.say("Stopped; what was found so far stays and can be undone.")
         self.context.document.job_finished.emit(None)
-
-    def _end(self) -> None:
-        self._write()
-        self.ended = True
-        if self.context.document.case is self.case:
-            self.context.document.end_step()
-        self.context.segmentation = None
-        self.context.changed()
-        self.deleteLater()
 
 
 def _box_of(proposal: Proposal, case: Case) -> Box:
@@ -286,9 +333,23 @@ def _box_of(proposal: Proposal, case: Case) -> Box:
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
+def _in_slice(box: Box, plane: int, index: int) -> Box:
+    """The part of a box that lies in one slice."""
+    start, stop = list(box.start), list(box.stop)
+    start[plane], stop[plane] = max(start[plane], index), min(stop[plane], index + 1)
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _inside(part: Box, whole: Box) -> tuple[slice, ...]:
+    """Where a part lies, counted from the start of the whole."""
+    return tuple(
+        slice(a - zero, b - zero)
+        for a, b, zero in zip(part.start, part.stop, whole.start, strict=True)
+    )
+
+
 def stop(context: Context) -> None:
-    """Ends a segmentation at once, because its case is left."""
-    job: Job | None = context.segmentation
-    if job is not None:
-        job.cancel()
-        context.document.end_step()
+    """Stops a segmentation, because its mask is about to be replaced."""
+    if context.segmentation is not None:
+        context.segmentation.cancel()
+        context.document.settle()

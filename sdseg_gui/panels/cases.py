@@ -69,17 +69,16 @@ class CasesPanel(QWidget):
         session.cases_changed.connect(self._rebuild)
         session.current_changed.connect(self._select)
         document.review_changed.connect(self._refresh_current)
-        document.history_changed.connect(self._refresh_current)
+        document.history_changed.connect(self._history_changed)
 
     def _clicked(self, item: QListWidgetItem) -> None:
-        index = self._list.row(item)
-        if index != self._session.current:
-            self.chosen.emit(index)
+        self.chosen.emit(self._list.row(item))
 
     def _rebuild(self) -> None:
         self._list.clear()
         for case in self._session.items:
-            review = case.entry.review.value if case.entry else "new"
+            work = case.left or case.entry
+            review = work.review.value if work else "new"
             item = QListWidgetItem(self._icons.get(case.path, _blank()), _text(case.name, review))
             item.setToolTip(case.name)
             item.setSizeHint(QSize(120, THUMBNAIL + 10))
@@ -114,6 +113,10 @@ class CasesPanel(QWidget):
             return
         self._list.setCurrentRow(index)
         self._refresh_current()
+
+    def _history_changed(self) -> None:
+        if self._document.step is None:  # drawing the thumbnail would hold up the start of a stroke
+            self._refresh_current()
 
     def _refresh_current(self) -> None:
         case, item = self._document.case, self._list.item(self._session.current)

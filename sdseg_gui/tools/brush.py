@@ -8,6 +8,7 @@ from engine.domain.label_map import Origin
 from engine.domain.labels import LabelList
 from engine.editing.brush import Stroke, stroke_mask
 from sdseg_gui.document import Document
+from sdseg_gui.history import Step
 from sdseg_gui.tools.base import Pointer, Tool
 from sdseg_gui.tools.geometry import SliceGeometry
 from sdseg_gui.view_state import ViewState
@@ -20,10 +21,11 @@ class BrushTool(Tool):
 
     def __init__(self, document: Document, view: ViewState, parent: QObject | None = None) -> None:
         super().__init__(document, view, parent)
-        self._painting = False
+        self._step: Step | None = None  # of the stroke being painted
         self._value = 0
         self._last: Spot | None = None
         document.case_opened.connect(self._forget)
+        document.undoing.connect(self._forget)
 
     def erases(self, control: bool) -> bool:
         """True if a stroke begun now would erase."""
@@ -43,42 +45,42 @@ class BrushTool(Tool):
 
     def press(self, pointer: Pointer) -> None:
         """Begins a stroke."""
-        if self._painting or not self._slice_is_loaded():
+        if self._step is not None or not self._slice_is_loaded():
             return
         erases = self.erases(pointer.control)
         if not erases and self.is_blocked:
             return
         if not self._view.overlay_visible:
             self._view.set_overlay(visible=True)  # nobody should paint what they can't see
-        self._document.begin_step("Erase" if erases else "Paint")
-        self._painting = True
+        self._step = self._document.begin_step("Erase" if erases else "Paint")
         self._value = 0 if erases else self._label_to_paint()
         self._last = None
         self._paint(pointer)
 
     def move(self, pointer: Pointer) -> None:
         """Goes on with the stroke, without gaps however fast the pointer is."""
-        if self._painting and not self._document.step_name:
-            self._forget()  # an undo in the middle of the stroke has ended it
-        if self._painting:
+        if self._step is not None:
+            if self._document.step is not self._step:  # saving has closed it: the rest is another
+                self._step = self._document.begin_step(self._step.name)
             self._paint(pointer)
 
     def release(self, pointer: Pointer) -> None:
         """Ends the stroke."""
-        if self._painting:
-            self._forget()
-            self._document.end_step()
+        step = self._step
+        self._forget()
+        if step is not None:
+            self._document.end_step(step)
 
     def cancel(self) -> bool:
         """Takes the unfinished stroke back."""
-        if not self._painting:
-            return False
+        step = self._step
         self._forget()
-        self._document.cancel_step()
-        return True
+        if step is not None:
+            self._document.cancel_step(step)
+        return step is not None
 
     def _forget(self) -> None:
-        self._painting = False
+        self._step = None
         self._last = None
 
     def _label_to_paint(self) -> int:

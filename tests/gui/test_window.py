@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -13,42 +11,14 @@ from PIL import Image
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QCloseEvent, QDropEvent
 from PySide6.QtWidgets import QLineEdit
-from pytestqt.qtbot import QtBot
 
-from engine.domain.box import Box, slice_box
+from engine.domain.box import Box
 from engine.domain.label_map import Origin
 from engine.system.paths import user_data_dir
 from sdseg_gui.actions import projects
 from sdseg_gui.dialogs.unsaved import Answer
-from sdseg_gui.window import MainWindow
 from tests.gui.conftest import discard
-
-Idle = Callable[[MainWindow], None]
-
-
-def open_path(window: MainWindow, idle: Idle, path: Path) -> None:
-    window.commands["case.open"].trigger(path=path)
-    idle(window)
-    assert window.document.case is not None
-
-
-def segment(window: MainWindow, qtbot: QtBot, command: str = "segment.slice", **arguments) -> None:
-    with qtbot.waitSignal(window.document.job_finished, timeout=60_000):
-        window.commands[command].trigger(model="tiny", **arguments)
-
-
-def paint(window: MainWindow, index: int, value: int = 1) -> None:
-    case = window.document.case
-    assert case is not None
-    box = slice_box(case.scan.grid.shape, case.scan.plane, index)
-    mask = np.ones(box.shape, bool)
-    edit = case.label_map.make_edit(box, mask, value, Origin.HAND, case.labels.locked_ids)
-    window.document.apply(edit, "Paint")
-
-
-def notice(window: MainWindow) -> str:
-    current = window.notice_bar.current
-    return current.text if current else ""
+from tests.gui.helpers import notice, open_path, paint, segment
 
 
 def test_at_first_start_a_bar_says_research_use_only_and_nothing_blocks(window) -> None:
