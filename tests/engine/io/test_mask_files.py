@@ -65,10 +65,12 @@ def test_the_overlay_shows_colours_only_where_labels_are(picture, tmp_path):
 def test_a_picture_mask_goes_into_a_folder_under_its_own_stem(picture, tmp_path):
     written = save_mask(picture, tmp_path / "masks")
     assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == [
+        "eye.manifest.json",
         "eye.png",
-        "masks.manifest.json",
     ]
-    assert np.array_equal(read_mask(written[0], picture)[0], picture.label_map.array)
+    values, labels = read_mask(written[0], picture)
+    assert np.array_equal(values, picture.label_map.array)
+    assert labels is not None and [label.name for label in labels] == ["part 1", "part 2"]
 
 
 def test_a_volume_becomes_one_png_a_slice_and_opens_again(volume, tmp_path):
@@ -208,8 +210,16 @@ def test_a_target_that_cannot_be_made_is_one_sentence(picture, tmp_path):
     refused(save_mask, picture, tmp_path / "file" / "m.png")
 
 
-def test_mask_files_beside_the_picture_do_not_become_cases(picture, tmp_path):
+@pytest.mark.parametrize("name", ["eye.png", "mask.nii.gz", ""])
+def test_mask_files_beside_the_picture_do_not_become_cases(picture, tmp_path, name):
     from engine.io import list_cases
 
-    save_mask(picture, tmp_path / "eye.png", overlay=True)
+    save_mask(picture, tmp_path / name, overlay=True)
     assert list_cases(tmp_path) == [picture.source]
+
+
+def test_slices_beside_the_volume_do_not_become_cases(volume, tmp_path):
+    from engine.io import list_cases
+
+    save_mask(volume, tmp_path, overlay=True)
+    assert list_cases(tmp_path) == [volume.source]
