@@ -39,7 +39,7 @@ def check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
             continue
         if any(target.samefile(source) for source in read):
             raise UserError(
-                f"{target.name} is the scan itself and is never overwritten.",
+                f"{target.name} is read as a scan and is never overwritten.",
                 hint="Choose another name or folder for the mask.",
             )
         if target.is_file():

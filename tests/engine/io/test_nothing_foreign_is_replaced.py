@@ -55,10 +55,12 @@ def test_a_picture_is_not_replaced_by_its_mask_in_the_same_folder(tmp_path, monk
         "link to the folder": tmp_path / "link",
         "dots": tmp_path / "pics" / ".." / "pics",
     }[spelling]
-    assert "eye.png is the scan itself" in refused(save_mask, case, folder)
-    assert "eye.png is the scan itself" in refused(save_mask, case, folder / "eye.png")
+    assert "eye.png is read as a scan" in refused(save_mask, case, folder)
+    assert "eye.png is read as a scan" in refused(save_mask, case, folder / "eye.png")
     target = folder / "eye.png"
-    assert "itself" in refused(save_probability, chances(case), case.scan, target, case.source)
+    assert "read as a scan" in refused(
+        save_probability, chances(case), case.scan, target, case.source
+    )
     assert sha256_of(tmp_path) == before
 
 
@@ -67,7 +69,7 @@ def test_a_file_that_points_to_the_source_is_the_source(tmp_path):
     (tmp_path / "soft.png").symlink_to(case.source)
     os.link(case.source, tmp_path / "hard.png")
     for name in ("soft.png", "hard.png"):
-        assert "scan itself" in refused(save_mask, case, tmp_path / name)
+        assert "read as a scan" in refused(save_mask, case, tmp_path / name)
     assert (tmp_path / "soft.png").is_symlink()
 
 
