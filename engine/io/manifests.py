@@ -82,6 +82,15 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     atomic_write_text(path, text + "\n")
 
 
+def read_source_sha256(path: Path) -> str:
+    """The hash of the scan that a manifest belongs to, or "" if it does not say."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return str(content["source_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def read_labels(path: Path) -> LabelList | None:
     """The labels that a manifest names, or None if it is not there or can't be read."""
     try:

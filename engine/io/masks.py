@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.domain.case import Case
 from engine.domain.labels import LabelList
-from engine.domain.manifest import ModelUse
+from engine.domain.manifest import Manifest, ModelUse
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.imaging.orientation import as_shown
@@ -27,7 +27,7 @@ from engine.io.kinds import (
     writing,
 )
 from engine.io.listing import MANIFEST_SUFFIX, OVERLAY_SUFFIX, SLICE_NUMBER, manifest_of
-from engine.io.manifests import build_manifest, read_labels, write_manifest
+from engine.io.manifests import build_manifest, read_labels, read_source_sha256, write_manifest
 from engine.io.replacing import check_targets
 
 Labels = NDArray[np.uint8]
@@ -57,7 +57,8 @@ def save_mask(
 
     Raises:
         UserError: the disk refused, a file to be written is the source or somebody else's, or
-            the format can't hold the mask; nothing is written then.
+            the format can't hold the mask, or the folder holds the mask of another case of this
+            name; nothing is written then.
     """
     with writing(path):
         chosen = _only(case.label_map.array, case.scan.plane, slices)
@@ -65,11 +66,14 @@ def save_mask(
         overlays = _overlay_files(case, chosen, path, slices) if overlay else {}
         folder, stem = _place(case, path)
         manifest = folder / f"{stem}{MANIFEST_SUFFIX}"
+        content = build_manifest(case, model)
         check_targets([path, *masks, *overlays, manifest], [case.source])
+        if folder == path:
+            _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, content)
         _write_masks(chosen, case.scan, masks)
         _write_overlays(case, chosen, overlays)
         folder.mkdir(parents=True, exist_ok=True)
-        write_manifest(manifest, build_manifest(case, model))
+        write_manifest(manifest, content)
     return [*masks, *overlays, manifest]
 
 
@@ -157,6 +161,16 @@ def read_mask(path: Path, case: Case) -> tuple[Labels, LabelList | None]:
             hint="Masks open from NIfTI; for a picture, from PNG.",
         )
     return array, read_labels(manifest_of(file))
+
+
+def _check_same_case(folder: Path, stem: str, beside: set[Path], new: Manifest) -> None:
+    """Names inside a folder are ours to choose: there nobody agreed to lose another case's mask."""
+    for path in beside:
+        if path.is_file() and read_source_sha256(path) != new.source_sha256:
+            raise UserError(
+                f"{folder.name} holds the mask of another {stem} already.",
+                hint="Choose another folder, or name a file.",
+            )
 
 
 def _only(array: Labels, plane: int, slices: range | None) -> Labels:
@@ -303,7 +317,11 @@ def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
     scan = case.scan
     with reading(folder):
         files = {p: SLICE_NUMBER.search(p.name) for p in folder.iterdir()}
-    found = {int(hit.group(1)): p for p, hit in files.items() if hit}
+    by_stem: dict[str, dict[int, Path]] = {}
+    for path, hit in files.items():
+        if hit:
+            by_stem.setdefault(path.name[: hit.start()], {})[int(hit.group(1))] = path
+    found = _of_case(folder, by_stem, file_stem(case.name))
     if not found or max(found) >= scan.slice_count:
         raise UserError(
             f"The folder {folder.name} holds no mask of this scan ({scan.slice_count} slices).",
@@ -313,3 +331,17 @@ def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
     for index, path in sorted(found.items()):
         _slice_of(array, scan.plane, index)[...] = _read_slice(path, scan)
     return array, next(iter(found.values()))
+
+
+def _of_case(folder: Path, by_stem: dict[str, dict[int, Path]], stem: str) -> dict[int, Path]:
+    """The case's own slices, or those of the only mask there; never of two."""
+    if stem in by_stem:
+        return by_stem[stem]
+    if len(by_stem) > 1:
+        names = sorted(by_stem)
+        raise UserError(
+            f"The folder {folder.name} holds the masks of several cases "
+            f"({', '.join(names[:3])}{' ...' if names[3:] else ''}), none of them {stem}.",
+            hint="Put the PNGs of the mask that is meant into a folder of their own.",
+        )
+    return next(iter(by_stem.values()), {})
