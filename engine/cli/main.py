@@ -63,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     try:
+        if args.json:
+            _check_report(args.json)
         report, code = args.run(args), 0
     except Failed as failed:
         report, code = failed.report, 1
@@ -74,11 +76,25 @@ def _run(args: argparse.Namespace) -> int:
         return 1
     if args.json:
         try:
-            atomic_write_text(args.json, json.dumps(report, indent=1))
+            _write_report(args.json, report)
         except UserError as error:
             say_error(error)
             return 1
     return code
+
+
+def _check_report(path: Path) -> None:
+    """A report replaces nothing but an older report: no input, no model, no mask's manifest."""
+    from engine.io.replacing import REPORT_FORMAT, check_replaceable, json_mark
+
+    check_replaceable(path, json_mark(REPORT_FORMAT))
+
+
+def _write_report(path: Path, report: dict[str, Any]) -> None:
+    from engine.io.replacing import REPORT_FORMAT
+
+    _check_report(path)
+    atomic_write_text(path, json.dumps({"format": REPORT_FORMAT, **report}, indent=1))
 
 
 def say_error(error: UserError) -> None:

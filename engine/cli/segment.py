@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     jobs = _jobs(args)
     interrupt = Interrupt()
-    work = Run(args, lambda: interrupt.raised)
+    work = Run(args, [job.source for job in jobs], lambda: interrupt.raised)
     load = time.perf_counter() - started
     outcomes: list[Outcome] = []
     failed: list[dict[str, str]] = []

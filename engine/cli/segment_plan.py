@@ -53,7 +53,7 @@ def plan(
                 f"{source.name} holds {len(inputs)} cases and {target.name} is one file.",
                 hint="Name a folder instead.",
             )
-    _refuse_equal_targets(wanted)
+    refuse_equal_targets(wanted)
     _refuse_equal_stems(inputs)
 
     def place(path: Path, target: Path | None) -> Path | None:
@@ -65,15 +65,21 @@ def plan(
     ]
 
 
-def _refuse_equal_targets(wanted: dict[str, Path]) -> None:
+def refuse_equal_targets(wanted: dict[str, Path]) -> None:
+    """Refuses two options that name one file or folder, however it is spelt.
+
+    Raises:
+        UserError: they do.
+    """
     seen: dict[Path, str] = {}
     for option, target in wanted.items():
-        if target in seen:
+        place = target.resolve()
+        if place in seen:
             raise UserError(
-                f"{seen[target]} and {option} can't both go to {target.name}.",
+                f"{seen[place]} and {option} can't both go to {target.name}.",
                 hint=f"Name another file or folder with {option}.",
             )
-        seen[target] = option
+        seen[place] = option
 
 
 def _refuse_ending(target: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli.main import say_warning
-from engine.cli.segment_plan import Job, final
+from engine.cli.segment_plan import Job, final, refuse_equal_targets
 from engine.domain.box import Box, slice_box
 from engine.domain.case import Case
 from engine.domain.label_map import Origin
@@ -22,6 +22,7 @@ from engine.domain.volume import PLANE_AXIS, Volume
 from engine.errors import Cancelled, UserError
 from engine.io import open_case, save_mask, save_probability
 from engine.io.orientation import array_box
+from engine.io.replacing import check_targets
 from engine.io.samples import sample_picture
 from engine.models.store import ModelEntry, find_model, list_models
 from engine.models.suitability import needs_box, slicing_axis
@@ -58,8 +59,11 @@ class Outcome:
 class Run:
     """One call of `segment`: its options, and the models loaded so far."""
 
-    def __init__(self, args: argparse.Namespace, is_stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self, args: argparse.Namespace, inputs: Sequence[Path], is_stopped: Callable[[], bool]
+    ) -> None:
         self.args = args
+        self.inputs = inputs
         self.is_stopped = is_stopped
         self.named = find_model(args.model) if args.model else None
         self._loaded: dict[str, Segmenter] = {}
@@ -83,6 +87,9 @@ class Run:
             for kind, target in (("probability", job.probability), ("stability", job.stability))
             if target is not None
         }
+        targets = {"--output": mask, **{f"--{kind}": path for kind, path in extras.items()}}
+        refuse_equal_targets(targets)
+        check_targets(targets.values(), self.inputs)
         if args.roi:
             case.box = stored_box(args.roi, case.scan)
         segmenter, fit = self._model_for(case)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from engine.errors import UserError
 from engine.io.kinds import Kind, kind_by_name, kind_of, looks_like_dicom, natural_key, stem_of
 
 MANIFEST_SUFFIX = ".manifest.json"
+# Of the mask of one slice of a volume: NAME_0007.png.
+SLICE_NUMBER = re.compile(r"_([0-9]{4,})\.png$", re.IGNORECASE)
 OVERLAY_SUFFIX = ".overlay.png"
 
 
@@ -44,7 +47,7 @@ def is_own_mask(path: Path) -> bool:
     """True for a mask or overlay that this program wrote: its manifest lies beside it."""
     if path.name.lower().endswith(OVERLAY_SUFFIX):
         return True
-    beside = path.with_name(stem_of(path) + MANIFEST_SUFFIX)
+    beside = manifest_of(path)
     if not beside.is_file():
         return False
     try:
@@ -53,6 +56,15 @@ def is_own_mask(path: Path) -> bool:
         return False
     # retina.png may be the picture and retina.nii.gz its mask: the manifest names the picture.
     return isinstance(manifest, dict) and manifest.get("source") != path.name
+
+
+def manifest_of(mask: Path) -> Path:
+    """``NAME.manifest.json`` beside a mask; all slices ``NAME_0007.png`` share one."""
+    beside = mask.with_name(stem_of(mask) + MANIFEST_SUFFIX)
+    numbered = SLICE_NUMBER.search(mask.name)
+    if numbered is None or beside.is_file():
+        return beside
+    return mask.with_name(mask.name[: numbered.start()] + MANIFEST_SUFFIX)
 
 
 def _is_dicom(path: Path) -> bool:

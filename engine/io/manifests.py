@@ -15,8 +15,6 @@ from engine.domain.label_map import LabelMap, Origin
 from engine.domain.labels import PALETTE, Label, LabelList
 from engine.domain.manifest import Manifest, ModelUse
 from engine.domain.volume import Volume
-from engine.io.kinds import stem_of
-from engine.io.listing import MANIFEST_SUFFIX
 from engine.system.atomic import atomic_write_text
 
 APPLICATION = f"SDSeg Studio {__version__}"
@@ -78,25 +76,25 @@ def scan_sha256(scan: Volume) -> str:
     return hashlib.sha256(scan.array.data).hexdigest()
 
 
-def manifest_path(mask: Path) -> Path:
-    """``NAME.manifest.json`` beside a mask; for a folder of PNGs, inside it."""
-    if mask.is_dir():
-        return mask / f"{mask.name}{MANIFEST_SUFFIX}"
-    return mask.with_name(stem_of(mask) + MANIFEST_SUFFIX)
-
-
-def write_manifest(mask: Path, manifest: Manifest) -> Path:
-    """Writes the manifest of a mask and returns where."""
-    path = manifest_path(mask)
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes a manifest."""
     text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False)
     atomic_write_text(path, text + "\n")
-    return path
 
 
-def read_labels(mask: Path) -> LabelList | None:
-    """The labels that the manifest beside a mask names, or None without a readable manifest."""
+def read_source_sha256(path: Path) -> str:
+    """The hash of the scan that a manifest belongs to, or "" if it does not say."""
     try:
-        content = json.loads(manifest_path(mask).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return str(content["source_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def read_labels(path: Path) -> LabelList | None:
+    """The labels that a manifest names, or None if it is not there or can't be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
         entries = {int(value): str(name) for value, name in content["labels"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.domain.case import Case
 from engine.domain.labels import LabelList
-from engine.domain.manifest import ModelUse
+from engine.domain.manifest import Manifest, ModelUse
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.imaging.orientation import as_shown
@@ -27,11 +26,11 @@ from engine.io.kinds import (
     suffix_of,
     writing,
 )
-from engine.io.listing import OVERLAY_SUFFIX
-from engine.io.manifests import build_manifest, read_labels, write_manifest
+from engine.io.listing import MANIFEST_SUFFIX, OVERLAY_SUFFIX, SLICE_NUMBER, manifest_of
+from engine.io.manifests import build_manifest, read_labels, read_source_sha256, write_manifest
+from engine.io.replacing import check_targets
 
 Labels = NDArray[np.uint8]
-_SLICE_NUMBER = re.compile(r"_([0-9]{4,})\.png$", re.IGNORECASE)
 
 
 def save_mask(
@@ -47,7 +46,8 @@ def save_mask(
     Args:
         case: what is saved; its source is never written.
         path: ``.nii`` or ``.nii.gz``; ``.png`` for a picture; else a folder: a PNG a slice, named
-            ``NAME_0007.png`` for slice 7, upright as on the screen.
+            ``NAME_0007.png`` for slice 7, upright as on the screen. What lies there is replaced
+            only if this program wrote it.
         overlay: also a coloured overlay on each slice that holds a label.
         slices: only these; the others stay empty (NIfTI) or are not written (PNG).
         model: who proposed, for the manifest.
@@ -56,15 +56,25 @@ def save_mask(
         The files written, the mask first.
 
     Raises:
-        UserError: the disk refused, the path is the source, or the format can't hold the mask.
+        UserError: the disk refused, a file to be written is the source or somebody else's, or
+            the format can't hold the mask, or the folder holds the mask of another case of this
+            name; nothing is written then.
     """
     with writing(path):
         chosen = _only(case.label_map.array, case.scan.plane, slices)
-        written = write_labels(chosen, case.scan, case.source, path, name=case.name, slices=slices)
-        if overlay:
-            written += _write_overlays(case, chosen, path, slices)
-        written.append(write_manifest(path, build_manifest(case, model)))
-    return written
+        masks = _mask_files(case.scan, path, file_stem(case.name), slices)
+        overlays = _overlay_files(case, chosen, path, slices) if overlay else {}
+        folder, stem = _place(case, path)
+        manifest = folder / f"{stem}{MANIFEST_SUFFIX}"
+        content = build_manifest(case, model)
+        check_targets([path, *masks, *overlays, manifest], [case.source])
+        if folder == path:
+            _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, content)
+        _write_masks(chosen, case.scan, masks)
+        _write_overlays(case, chosen, overlays)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_manifest(manifest, content)
+    return [*masks, *overlays, manifest]
 
 
 def write_labels(
@@ -86,25 +96,11 @@ def write_labels(
         name: stem of the PNGs in a folder; the source's name if empty.
         slices: which slices a folder of PNGs gets.
     """
-    _check_target(path, source)
-    suffix = suffix_of(path)
     with writing(path):
-        if suffix in NIFTI_OUT:
-            from engine.io.nifti_write import write_nifti
-
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_nifti(path, array, scan)
-            return [path]
-        if suffix == ".png" and scan.slice_count == 1:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_slice(path, array, scan, 0)
-            return [path]
-        if suffix == ".png":
-            raise UserError(
-                f"{path.name} can hold one slice, and the scan has {scan.slice_count}.",
-                hint="Name a folder for one PNG a slice, or a file that ends in .nii.gz.",
-            )
-        return _write_folder(array, scan, path, file_stem(name or stem_of(source)), slices)
+        files = _mask_files(scan, path, file_stem(name or stem_of(source)), slices)
+        check_targets([path, *files], [source])
+        _write_masks(array, scan, files)
+    return list(files)
 
 
 def save_probability(
@@ -122,8 +118,8 @@ def save_probability(
         UserError: the format can't hold them, or the disk refused.
     """
     suffix = suffix_of(path)
-    _check_target(path, source)
     with writing(path):
+        check_targets([path], [source])
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix in NIFTI_OUT:
             from engine.io.nifti_write import write_nifti
@@ -151,10 +147,11 @@ def read_mask(path: Path, case: Case) -> tuple[Labels, LabelList | None]:
         UserError: it is no mask, or lies on another grid.
     """
     kind = kind_of(path)
+    file = path
     if kind is Kind.NIFTI:
         array = _read_nifti_mask(path, case.scan)
     elif kind is Kind.FOLDER:
-        array = _read_folder(path, case.scan)
+        array, file = _read_folder(path, case)
     elif kind is Kind.PICTURE and case.scan.slice_count == 1:
         array = np.zeros(case.scan.grid.shape, dtype=np.uint8)
         _slice_of(array, case.scan.plane, 0)[...] = _read_slice(path, case.scan)
@@ -163,16 +160,17 @@ def read_mask(path: Path, case: Case) -> tuple[Labels, LabelList | None]:
             f"{path.name} can't be opened as the mask of {case.name}.",
             hint="Masks open from NIfTI; for a picture, from PNG.",
         )
-    return array, read_labels(path)
+    return array, read_labels(manifest_of(file))
 
 
-def _check_target(path: Path, source: Path) -> None:
-    """The source is never written."""
-    if path.exists() and source.exists() and path.samefile(source):
-        raise UserError(
-            f"{path.name} is the scan itself and is never overwritten.",
-            hint="Choose another name or folder for the mask.",
-        )
+def _check_same_case(folder: Path, stem: str, beside: set[Path], new: Manifest) -> None:
+    """Names inside a folder are ours to choose: there nobody agreed to lose another case's mask."""
+    for path in beside:
+        if path.is_file() and read_source_sha256(path) != new.source_sha256:
+            raise UserError(
+                f"{folder.name} holds the mask of another {stem} already.",
+                hint="Choose another folder, or name a file.",
+            )
 
 
 def _only(array: Labels, plane: int, slices: range | None) -> Labels:
@@ -195,55 +193,78 @@ def _write_slice(path: Path, array: NDArray[Any], scan: Volume, index: int) -> N
     write_png(path, pixels, scan.stored if scan.is_picture else None)
 
 
-def _write_folder(
-    array: Labels, scan: Volume, folder: Path, name: str, slices: range | None
-) -> list[Path]:
-    if folder.exists() and not folder.is_dir():
+def _mask_files(
+    scan: Volume, path: Path, stem: str, slices: range | None
+) -> dict[Path, int | None]:
+    """The mask's files and the slice that each holds; None means all of them."""
+    suffix = suffix_of(path)
+    if suffix in NIFTI_OUT:
+        return {path: None}
+    if suffix == ".png" and scan.slice_count == 1:
+        return {path: 0}
+    if suffix == ".png":
         raise UserError(
-            f"{folder.name} is a file; a folder is needed for one PNG a slice.",
+            f"{path.name} can hold one slice, and the scan has {scan.slice_count}.",
+            hint="Name a folder for one PNG a slice, or a file that ends in .nii.gz.",
+        )
+    if path.exists() and not path.is_dir():
+        raise UserError(
+            f"{path.name} is a file; a folder is needed for one PNG a slice.",
             hint="Choose another name, or one that ends in .nii.gz.",
         )
-    folder.mkdir(parents=True, exist_ok=True)
     if scan.is_picture:
-        path = folder / f"{name}.png"
-        _write_slice(path, array, scan, 0)
-        return [path]
-    written: list[Path] = []
+        return {path / f"{stem}.png": 0}
+    chosen = slices if slices is not None else range(scan.slice_count)
+    return {path / f"{stem}_{index:04d}.png": index for index in chosen}
+
+
+def _write_masks(array: Labels, scan: Volume, files: dict[Path, int | None]) -> None:
+    for path, index in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if index is not None:
+            _write_slice(path, array, scan, index)
+            continue
+        from engine.io.nifti_write import write_nifti
+
+        write_nifti(path, array, scan)
+
+
+def _overlay_files(case: Case, array: Labels, path: Path, slices: range | None) -> dict[Path, int]:
+    """The overlays and the slice that each shows: those that hold a label."""
+    scan = case.scan
+    folder, stem = _overlay_place(case, path)
+    files: dict[Path, int] = {}
     for index in slices if slices is not None else range(scan.slice_count):
-        written.append(folder / f"{name}_{index:04d}.png")
-        _write_slice(written[-1], array, scan, index)
-    return written
+        if _slice_of(array, scan.plane, index).any():
+            number = "" if scan.slice_count == 1 else f"_{index:04d}"
+            files[folder / f"{stem}{number}{OVERLAY_SUFFIX}"] = index
+    return files
 
 
-def _write_overlays(case: Case, array: Labels, path: Path, slices: range | None) -> list[Path]:
+def _write_overlays(case: Case, array: Labels, files: dict[Path, int]) -> None:
     from engine.io.raster import write_png
 
     scan = case.scan
     level, width = default_window(scan)
-    folder, stem = _overlay_place(case, path)
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    for index in slices if slices is not None else range(scan.slice_count):
-        labels = _slice_of(array, scan.plane, index)
-        if not labels.any():
-            continue
-        number = "" if scan.slice_count == 1 else f"_{index:04d}"
+    for path, index in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         grey = to_8bit(
             scan.slice(index), scan.slope, scan.intercept, level, width, inverted=scan.inverted
         )
-        picture = draw_overlay(grey, labels, case.labels)
-        written.append(folder / f"{stem}{number}{OVERLAY_SUFFIX}")
-        form = scan.stored if scan.is_picture else None
-        write_png(written[-1], as_shown(picture, scan.plane), form)
-    return written
+        picture = draw_overlay(grey, _slice_of(array, scan.plane, index), case.labels)
+        write_png(path, as_shown(picture, scan.plane), scan.stored if scan.is_picture else None)
 
 
 def _overlay_place(case: Case, path: Path) -> tuple[Path, str]:
     """Beside a PNG, among the PNGs of a folder, or in a folder beside a NIfTI file."""
-    suffix = suffix_of(path)
-    if suffix in NIFTI_OUT:
-        return path.with_name(f"{stem_of(path)}_overlay"), stem_of(path)
-    return (path.parent, stem_of(path)) if suffix == ".png" else (path, file_stem(case.name))
+    folder, stem = _place(case, path)
+    return (folder / f"{stem}_overlay" if suffix_of(path) in NIFTI_OUT else folder), stem
+
+
+def _place(case: Case, path: Path) -> tuple[Path, str]:
+    """The folder that takes the files of a mask, and how their names begin."""
+    is_file = suffix_of(path) in (*NIFTI_OUT, ".png")
+    return (path.parent, stem_of(path)) if is_file else (path, file_stem(case.name))
 
 
 def _read_nifti_mask(path: Path, scan: Volume) -> Labels:
@@ -291,11 +312,16 @@ def _read_slice(path: Path, scan: Volume) -> Labels:
     return labels
 
 
-def _read_folder(folder: Path, scan: Volume) -> Labels:
-    """A folder of ``NAME_0007.png``; slices without a file stay empty."""
+def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
+    """A folder of ``NAME_0007.png``, and one of its files; slices without a file stay empty."""
+    scan = case.scan
     with reading(folder):
-        files = {p: _SLICE_NUMBER.search(p.name) for p in folder.iterdir()}
-    found = {int(hit.group(1)): p for p, hit in files.items() if hit}
+        files = {p: SLICE_NUMBER.search(p.name) for p in folder.iterdir()}
+    by_stem: dict[str, dict[int, Path]] = {}
+    for path, hit in files.items():
+        if hit:
+            by_stem.setdefault(path.name[: hit.start()], {})[int(hit.group(1))] = path
+    found = _of_case(folder, by_stem, file_stem(case.name))
     if not found or max(found) >= scan.slice_count:
         raise UserError(
             f"The folder {folder.name} holds no mask of this scan ({scan.slice_count} slices).",
@@ -304,4 +330,18 @@ def _read_folder(folder: Path, scan: Volume) -> Labels:
     array = np.zeros(scan.grid.shape, dtype=np.uint8)
     for index, path in sorted(found.items()):
         _slice_of(array, scan.plane, index)[...] = _read_slice(path, scan)
-    return array
+    return array, next(iter(found.values()))
+
+
+def _of_case(folder: Path, by_stem: dict[str, dict[int, Path]], stem: str) -> dict[int, Path]:
+    """The case's own slices, or those of the only mask there; never of two."""
+    if stem in by_stem:
+        return by_stem[stem]
+    if len(by_stem) > 1:
+        names = sorted(by_stem)
+        raise UserError(
+            f"The folder {folder.name} holds the masks of several cases "
+            f"({', '.join(names[:3])}{' ...' if names[3:] else ''}), none of them {stem}.",
+            hint="Put the PNGs of the mask that is meant into a folder of their own.",
+        )
+    return next(iter(by_stem.values()), {})

@@ -17,13 +17,14 @@ from engine.domain.volume import Volume
 from engine.io.kinds import suffix_of
 from engine.io.nifti import header_of
 from engine.io.orientation import to_stored
+from engine.io.replacing import PROGRAM
 from engine.system.atomic import atomic_write
 
 _SCANNER = 1
 _MM = 2
 _UNKNOWN = 0
 _LONGEST_NIFTI1 = 32767
-_DESCRIPTION = b"SDSeg Studio, research use only"
+_DESCRIPTION = f"{PROGRAM}, research use only".encode()
 # What a mask does not share with its scan, and free text that may name the patient.
 _FREE_FIELDS = (
     "data_type",

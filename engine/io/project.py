@@ -25,11 +25,11 @@ from engine.errors import UserError
 from engine.io.doors import open_case
 from engine.io.kinds import reading, writing
 from engine.io.manifests import APPLICATION
+from engine.io.replacing import PROJECT_FORMAT, check_replaceable, json_mark
 from engine.system.atomic import atomic_write_text
 
 PROJECT_SUFFIX = ".sdseg.json"
 _VERSION = 1
-_FORMAT = "sdseg-project"
 
 Index3 = tuple[int, int, int]
 Colour = tuple[int, int, int]
@@ -102,7 +102,7 @@ class ProjectFile(_Strict):
         model: name of the chosen model, or "" for the automatic choice.
     """
 
-    format: Literal["sdseg-project"] = _FORMAT
+    format: Literal["sdseg-project"] = PROJECT_FORMAT
     version: Literal[1] = _VERSION
     application: str = APPLICATION
     cases: list[CaseEntry] = []
@@ -177,8 +177,9 @@ def write_project(path: Path, project: ProjectFile) -> None:
     """Writes a project, all of it or nothing.
 
     Raises:
-        UserError: the disk refused; an older file stays as it was.
+        UserError: the disk refused, or a file that is no project lies there; it stays as it was.
     """
+    check_replaceable(path, json_mark(PROJECT_FORMAT))
     folder = path.absolute().parent
     cases = [c.model_copy(update={"nearby": _nearby(c.source, folder)}) for c in project.cases]
     text = project.model_copy(update={"cases": cases}).model_dump_json(indent=1)
@@ -210,7 +211,7 @@ def read_project(path: Path) -> ProjectFile:
 
 
 def _check_version(path: Path, content: object) -> None:
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    if not isinstance(content, dict) or content.get("format") != PROJECT_FORMAT:
         raise UserError(
             f"{path.name} is not a project of SDSeg Studio.",
             hint="Projects are the files that Save project wrote.",

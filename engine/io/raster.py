@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from engine.domain.grid import picture_grid
 from engine.domain.stored import StoredForm
@@ -16,6 +16,7 @@ from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.kinds import reading, suffix_of
 from engine.io.orientation import exif_form, to_array, to_stored
+from engine.io.replacing import PROGRAM
 from engine.system.atomic import atomic_write
 
 _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
@@ -57,7 +58,7 @@ def read_indices(path: Path) -> NDArray[Any]:
 
 
 def write_png(path: Path, pixels: NDArray[Any], form: StoredForm | None = None) -> None:
-    """Writes a PNG, all of it or nothing.
+    """Writes a PNG, all of it or nothing; its text says that this program wrote it.
 
     Args:
         path: replaced if it exists.
@@ -65,7 +66,9 @@ def write_png(path: Path, pixels: NDArray[Any], form: StoredForm | None = None) 
         form: of the source picture: the PNG then repeats its stored order and its EXIF rotation,
             so that it fits the source for readers that turn pictures and for those that don't.
     """
-    options: dict[str, Any] = {}
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", PROGRAM)
+    options: dict[str, Any] = {"pnginfo": text}
     if form is not None and form.rotation != 1:
         pixels = to_stored(pixels[None], form)[:, :, 0].swapaxes(0, 1)
         exif = Image.Exif()

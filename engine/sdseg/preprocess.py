@@ -6,6 +6,7 @@ Training, inference and the fit check all go through here, so they cannot drift 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,19 +127,28 @@ def intensity_range(
         low, high = chosen[0] - chosen[1] / 2, chosen[0] + chosen[1] / 2
         return _extremes(scan, low, high) if rules.intensity == "window_extremes" else (low, high)
     if rules.intensity == "full" and scan.array.dtype == np.uint8:
-        return 0.0, 255.0
-    part = scan.array[(box or full_box(scan.grid.shape)).slices]
-    step = max(1, round((part.size / SAMPLES_FOR_PERCENTILES) ** (1 / 3)))
-    values = part[::step, ::step, ::step]
-    if not scan.loaded.all():
-        kept = [n for n in range(part.shape[scan.plane]) if scan.loaded[n]]
-        values = part.take(kept, axis=scan.plane)
+        return _in_order(scan, np.array([0, 255]))
+    values = _sample(scan, box or full_box(scan.grid.shape))
     if scan.padding is not None and not scan.is_colour:
         values = values[values != scan.padding]
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     if finite.size == 0:
         return 0.0, 1.0
-    low, high = (float(x) for x in scan.real(np.percentile(finite, (1, 99))))
+    return _in_order(scan, np.percentile(finite, (1, 99)))
+
+
+def _sample(scan: Volume, box: Box) -> NDArray[Any]:
+    """Every n-th voxel of a box along each axis, of the slices that are loaded."""
+    part = scan.array[box.slices]
+    step = max(1, round((part.size / SAMPLES_FOR_PERCENTILES) ** (1 / 3)))
+    within = tuple(slice(None, None, None if a == scan.plane else step) for a in range(3))
+    loaded = np.flatnonzero(scan.loaded[box.slices[scan.plane]])
+    return part[within].take(loaded[::step], axis=scan.plane)
+
+
+def _in_order(scan: Volume, stored: NDArray[Any]) -> tuple[float, float]:
+    """Two stored values as real ones, the lower first; they are never equal."""
+    low, high = sorted(float(x) for x in scan.real(stored))
     return low, high if high > low else low + 1.0
 
 
@@ -154,9 +164,14 @@ def _extremes(scan: Volume, low: float, high: float) -> tuple[float, float]:
 
 
 def _neighbours(scan: Volume, index: int, axis: int) -> list[int]:
-    """Indices of the slice before, at and behind; the ends repeat themselves."""
-    last = scan.grid.shape[axis] - 1
-    return [max(index - 1, 0), index, min(index + 1, last)]
+    """Indices of the slice before, at and behind; one that is not there is the slice itself."""
+    found = [index - 1, index, index + 1]
+    return [n if _is_there(scan, n, axis) else index for n in found]
+
+
+def _is_there(scan: Volume, index: int, axis: int) -> bool:
+    inside = 0 <= index < scan.grid.shape[axis]
+    return inside and (axis != scan.plane or bool(scan.loaded[index]))
 
 
 def _channels(scan: Volume, index: int, region: Region, axis: int, rules: Preprocessing) -> Tensor:

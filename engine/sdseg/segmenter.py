@@ -100,6 +100,9 @@ class Segmenter:
     ) -> Iterator[Proposal]:
         """Answers slice by slice, in order; slices that are not loaded are left out.
 
+        Cut along another axis than the scan's own, a slice crosses those that are not loaded:
+        there the answer is empty.
+
         Args:
             request: what to segment.
             progress: called with (slices done, slices in all).
@@ -167,7 +170,11 @@ class Segmenter:
     ) -> Proposal:
         maps = np.stack([restore(one, answer.placement) for one in answer.maps])
         labels, probability = self._decide(maps, request.threshold, target)
-        spread = answer.spread
+        stability = None if answer.spread is None else restore(answer.spread, answer.placement)
+        missing = _not_loaded(request)
+        for values in (labels, probability, stability):
+            if missing is not None and values is not None:
+                values[missing] = 0
         return Proposal(
             index=index,
             plane=request.axis,
@@ -176,7 +183,7 @@ class Segmenter:
             probability=probability,
             model_sha256=self.entry.sha256,
             seed=request.seed,
-            stability=None if spread is None else restore(spread, answer.placement),
+            stability=stability,
         )
 
     def _decide(
@@ -196,3 +203,14 @@ class Segmenter:
         if target is None:
             return winner, probability
         return np.isin(winner, list(target.class_ids)).astype(np.uint8), probability
+
+
+def _not_loaded(request: SegmentRequest) -> tuple[slice | NDArray[np.intp], ...] | None:
+    """The rows or columns of a slice's region that were never measured; None if there are none."""
+    scan, axis = request.scan, request.axis
+    if axis == scan.plane or scan.loaded.all():
+        return None
+    span = (request.box or full_box(scan.grid.shape)).slices[scan.plane]
+    missing = np.flatnonzero(~scan.loaded[span])
+    is_rows = [a for a in range(3) if a != axis].index(scan.plane) == 0
+    return (missing,) if is_rows else (slice(None), missing)

@@ -6,9 +6,11 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.io import open_case
 from engine.system.paths import user_data_dir
 from tests.engine.cli.calls import (
     flip_last_byte,
@@ -23,7 +25,7 @@ from tests.engine.cli.calls import (
     truncated,
     volume,
 )
-from tests.engine.io.phantoms import sha256_of
+from tests.engine.io.phantoms import Series, distinct, sha256_of
 
 
 def segment(*words: object) -> int:
@@ -219,6 +221,78 @@ def test_mask_and_probability_never_share_a_file(
         refused(
             capsys, "segment", source, "--model", model, "--output", target, "--probability", target
         )
+
+
+def test_one_file_is_one_file_however_it_is_spelt(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    source = picture(tmp_path / "pics" / "a.png").parent
+    before = sha256_of(source)
+    (tmp_path / "link").symlink_to(source)
+    monkeypatch.chdir(tmp_path)
+    words = ("--model", model, "--output", tmp_path / "m")
+    for folder in ("pics", "link", source, source / ".." / "pics"):
+        for given in (source, "pics", "link"):
+            refused(capsys, "segment", given, "--model", model, "--output", folder)
+            refused(capsys, "segment", given, *words, "--probability", folder)
+    for other in ("m", tmp_path / "link" / ".." / "m", "m/a.png"):
+        refused(capsys, "segment", source, *words, "--probability", other)
+    assert sha256_of(source) == before
+    assert not (tmp_path / "m").exists()
+
+
+def test_another_picture_is_never_written_over(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = picture(tmp_path / "a.jpg")
+    picture(tmp_path / "b.png")
+    before = sha256_of(tmp_path)
+    for option in ("--output", "--probability"):
+        files = {"--output": tmp_path / "m" / "m.png", option: tmp_path / "b.png"}
+        words = [word for pair in files.items() for word in pair]
+        assert "b.png" in refused(capsys, "segment", source, "--model", model, *words)
+    assert sha256_of(tmp_path) == before
+
+
+def test_a_mask_without_its_manifest_is_an_input_like_any_other(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The series of a folder would be written under the name of a mask that is segmented too."""
+    folder = Series(distinct((3, 8, 9)), number=3).write(tmp_path / "my ct")
+    name = open_case(folder).name.replace(" ", "_")
+    mask = folder / f"{name}.nii.gz"
+    assert segment(volume(tmp_path / "v.nii"), "--model", model, "--output", mask) == 0
+    (folder / f"{name}.manifest.json").unlink()
+    before = sha256_of(folder)
+    assert segment(folder, "--model", model, "--output", tmp_path / "my ct" / ".." / "my ct") == 1
+    assert mask.name in capsys.readouterr().err
+    assert sha256_of(folder)[mask.name] == before[mask.name]
+
+
+@pytest.mark.parametrize("name", ["in/a.png", "in/note.json", "tiny/model.json", "split.txt"])
+def test_a_report_replaces_nothing_but_a_report(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    source = picture(tmp_path / "in" / "a.png")
+    text_file(tmp_path / "in" / "note.json", "{}")
+    text_file(tmp_path / "split.txt", "a")
+    shutil.copytree(model, tmp_path / "tiny")
+    before = sha256_of(tmp_path)
+    words = ("--model", tmp_path / "tiny", "--output", tmp_path / "m.png")
+    report = tmp_path / "in" / ".." / name
+    assert Path(name).name in refused(capsys, "segment", source, *words, "--json", report)
+    assert sha256_of(tmp_path) == before
+
+
+def test_a_report_is_replaced_by_the_next_but_not_by_its_own_masks(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = picture(tmp_path / "a.png")
+    words = ("segment", source, "--model", model, "--output", tmp_path / "m.png", "--json")
+    for _ in range(2):
+        assert sdseg(*words, tmp_path / "r.json") == 0
+    assert "m.manifest.json" in refused(capsys, *words, tmp_path / "m.manifest.json")
+    assert json.loads((tmp_path / "m.manifest.json").read_text())["format"] == "sdseg-manifest"
 
 
 @pytest.mark.parametrize(

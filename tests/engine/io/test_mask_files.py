@@ -65,10 +65,12 @@ def test_the_overlay_shows_colours_only_where_labels_are(picture, tmp_path):
 def test_a_picture_mask_goes_into_a_folder_under_its_own_stem(picture, tmp_path):
     written = save_mask(picture, tmp_path / "masks")
     assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == [
+        "eye.manifest.json",
         "eye.png",
-        "masks.manifest.json",
     ]
-    assert np.array_equal(read_mask(written[0], picture)[0], picture.label_map.array)
+    values, labels = read_mask(written[0], picture)
+    assert np.array_equal(values, picture.label_map.array)
+    assert labels is not None and [label.name for label in labels] == ["part 1", "part 2"]
 
 
 def test_a_volume_becomes_one_png_a_slice_and_opens_again(volume, tmp_path):
@@ -80,6 +82,45 @@ def test_a_volume_becomes_one_png_a_slice_and_opens_again(volume, tmp_path):
     values, labels = read_mask(tmp_path / "masks", volume)
     assert np.array_equal(values, volume.label_map.array)
     assert labels is not None and len(labels) == 2
+
+
+def neighbour(tmp_path, name="chest", seed=0):
+    """Another scan of the same size, with labels elsewhere."""
+    affine = axis_order_affine((1, 2, 0), (1, -1, -1), (4, 5, 6), (0.8, 1.3, 3.9))
+    folder = tmp_path / f"scans{seed}"
+    folder.mkdir(exist_ok=True)
+    pixels = distinct((7, 6, 5)) + np.int16(seed)
+    case = open_case(write_nifti(folder / f"{name}.nii.gz", pixels, affine))
+    draw(case, np.s_[0:4, 4:6, 0:5])
+    return case
+
+
+def test_two_cases_in_one_folder_stay_two(volume, tmp_path):
+    other = neighbour(tmp_path)
+    for case in (volume, other):
+        save_mask(case, tmp_path / "masks")
+    for case, count in ((volume, 2), (other, 1)):
+        values, labels = read_mask(tmp_path / "masks", case)
+        assert np.array_equal(values, case.label_map.array)
+        assert labels is not None and len(labels) == count
+    third = neighbour(tmp_path, "knee", seed=5)
+    assert "chest, head" in refused(read_mask, tmp_path / "masks", third)
+
+
+def test_the_only_mask_of_a_folder_opens_whatever_it_is_called(volume, tmp_path):
+    save_mask(volume, tmp_path / "masks")
+    values = volume.label_map.array
+    volume.name = "renamed"
+    assert np.array_equal(read_mask(tmp_path / "masks", volume)[0], values)
+
+
+def test_another_case_of_the_same_name_is_not_written_over(volume, tmp_path):
+    save_mask(volume, tmp_path / "masks")
+    before = sha256_of(tmp_path / "masks")
+    namesake = neighbour(tmp_path, "head", seed=5)
+    text = refused(save_mask, namesake, tmp_path / "masks", slices=range(1), overlay=True)
+    assert "masks holds the mask of another head" in text
+    assert sha256_of(tmp_path / "masks") == before
 
 
 def test_sagittal_slices_are_saved_head_up(volume, tmp_path):
@@ -208,8 +249,16 @@ def test_a_target_that_cannot_be_made_is_one_sentence(picture, tmp_path):
     refused(save_mask, picture, tmp_path / "file" / "m.png")
 
 
-def test_mask_files_beside_the_picture_do_not_become_cases(picture, tmp_path):
+@pytest.mark.parametrize("name", ["eye.png", "mask.nii.gz", ""])
+def test_mask_files_beside_the_picture_do_not_become_cases(picture, tmp_path, name):
     from engine.io import list_cases
 
-    save_mask(picture, tmp_path / "eye.png", overlay=True)
+    save_mask(picture, tmp_path / name, overlay=True)
     assert list_cases(tmp_path) == [picture.source]
+
+
+def test_slices_beside_the_volume_do_not_become_cases(volume, tmp_path):
+    from engine.io import list_cases
+
+    save_mask(volume, tmp_path, overlay=True)
+    assert list_cases(tmp_path) == [volume.source]

@@ -1,5 +1,6 @@
 """Into the network's square and back."""
 
+import tracemalloc
 from itertools import permutations
 
 import nibabel
@@ -76,6 +77,64 @@ def test_colour_becomes_grey_by_luma_for_a_grey_model() -> None:
     rules = Preprocessing(size=32, channels="grey")
     picture, _ = prepare(scan, 0, WHOLE, rules, (0.0, 255.0))
     assert picture == pytest.approx(0.587 * 2 - 1, abs=1e-5)
+
+
+def test_a_neighbour_that_is_not_loaded_is_not_looked_at() -> None:
+    array = np.arange(5, dtype=np.int16)[:, None, None] * np.ones((5, 32, 32), np.int16)
+    loaded = np.array([True, True, False, True, True])
+    rules = Preprocessing(size=32, channels="neighbours")
+    scan = volume(array, loaded=loaded)
+    for index, expected in {1: (0, 1, 1), 3: (3, 3, 4)}.items():
+        picture, _ = prepare(scan, index, WHOLE, rules, (0.0, 4.0))
+        assert [(c.mean() + 1) * 2 for c in picture] == pytest.approx(expected)
+    scan = volume(array.transpose(1, 2, 0).copy(), loaded=np.arange(32) != 9)
+    picture, _ = prepare(scan, 1, WHOLE, rules, (0.0, 4.0), axis=2)
+    assert [(c.mean() + 1) * 2 for c in picture] == pytest.approx((0, 1, 2))
+
+
+@pytest.mark.parametrize("plane", [0, 1, 2])
+def test_the_range_leaves_out_what_is_not_loaded_also_in_a_box(plane: int) -> None:
+    array = np.random.default_rng(0).integers(100, 164, (20, 20, 20)).astype(np.int16)
+    gap = [slice(None)] * 3
+    gap[plane] = slice(15, 16)
+    array[tuple(gap)] = -3000
+    scan = volume(array, plane=plane, loaded=np.arange(20) != 15)
+    start, stop = [0, 0, 0], [20, 20, 20]
+    start[plane], stop[plane] = 12, 18
+    rules = Preprocessing(size=32, intensity="percentile")
+    for box in (None, Box(tuple(start), tuple(stop))):
+        assert intensity_range(scan, rules, box) == pytest.approx((100, 163), abs=1)
+
+
+def test_a_gap_hardly_changes_the_sample_of_a_large_scan() -> None:
+    """Both are sampled; before, a single gap had every voxel of the scan sorted."""
+    array = np.random.default_rng(1).integers(0, 1000, (90, 256, 256)).astype(np.int16)
+    rules = Preprocessing(size=32, intensity="percentile")
+    whole = intensity_range(volume(array), rules, None)
+    tracemalloc.start()
+    broken = intensity_range(volume(array, loaded=np.arange(90) != 40), rules, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert broken == pytest.approx(whole, abs=2)
+    assert peak < array.nbytes / 2
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1 / 255, 0.0), (2.0, -100.0), (-1.0, 255.0)])
+def test_all_of_8_bits_is_all_of_the_real_range(tmp_path, slope: float, intercept: float) -> None:
+    stored = (np.arange(1024) // 4).astype(np.uint8).reshape(32, 32, 1)
+    image = nibabel.Nifti1Image(stored, np.eye(4))
+    image.header.set_slope_inter(slope, intercept)
+    nibabel.save(image, tmp_path / "a.nii")
+    scan = open_case(tmp_path / "a.nii").scan
+    assert scan.array.dtype == np.uint8
+    rules = Preprocessing(size=32, intensity="full")
+    low, high = intensity_range(scan, rules, None)
+    ends = (intercept, 255 * slope + intercept)
+    assert (low, high) == pytest.approx((min(ends), max(ends)))
+    picture, _ = prepare(scan, 0, WHOLE, rules, (low, high))
+    assert picture.min() == pytest.approx(-1) and picture.max() == pytest.approx(1)
+    brightest = np.unravel_index(picture[0].argmax(), (32, 32))
+    assert scan.real(scan.array[0])[brightest] == pytest.approx(max(ends))
 
 
 def test_neighbours_are_the_three_slices_and_ends_repeat() -> None:

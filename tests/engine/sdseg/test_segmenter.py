@@ -126,6 +126,21 @@ def test_only_loaded_slices_are_run(segmenter: Segmenter) -> None:
     assert sorted(answers(segmenter, request_of(scan))) == [0, 2, 3, 5]
 
 
+@pytest.mark.parametrize("box", [None, Box((1, 4, 3), (6, 36, 40))])
+def test_a_missing_slice_stays_empty_whatever_the_plane(entry: ModelEntry, box: Box | None) -> None:
+    """What a slice cut the other way says of columns that were never measured is not said."""
+    loaded = np.array([True, True, False, True, False, True])
+    scan = replace(mr_scan(), loaded=loaded)
+    segmenter = Segmenter.load(entry, "cpu")
+    start, stop = (box.start[0], box.stop[0]) if box else (0, 6)
+    gaps = ~loaded[start:stop]
+    request = request_of(scan, plane=2, slices=range(10, 14), box=box, samples=2, threshold=0.0)
+    for proposal in segmenter.segment(request):
+        assert proposal.stability is not None
+        for answer in (proposal.labels, proposal.probability, proposal.stability):
+            assert not answer[gaps].any() and answer[~gaps].any()
+
+
 def test_slices_outside_the_scan_and_unknown_targets_are_refused(segmenter: Segmenter) -> None:
     with pytest.raises(UserError, match="slices 0 to 5"):
         list(segmenter.segment(request_of(mr_scan(), slices=range(4, 9))))

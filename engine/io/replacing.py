@@ -1,0 +1,82 @@
+"""What may be replaced: nothing but files that this program wrote itself, and never a source.
+
+Each file says who wrote it: a PNG in its text, a NIfTI file in its header, a JSON document in its
+first entry. A name alone proves nothing: ``eye.png`` may be a mask or somebody's only photograph.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine.errors import UserError
+from engine.io.kinds import suffix_of
+
+PROGRAM = "SDSeg Studio"
+MANIFEST_FORMAT = "sdseg-manifest"
+PROJECT_FORMAT = "sdseg-project"
+REPORT_FORMAT = "sdseg-report"
+# A PNG's text, a NIfTI header and the first entry of a JSON document all lie within this.
+_HEAD = 1024
+_PNG_MARK = f"tEXtSoftware\0{PROGRAM}".encode()
+_NIFTI_ENDINGS = (".nii", ".nii.gz")
+
+
+def check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Makes sure, before anything is written, that no file is lost by it.
+
+    Args:
+        targets: every file that is to be written, and the folder that takes them.
+        sources: files and folders that are only read.
+
+    Raises:
+        UserError: a target is a source, however it is spelt, or a file of somebody else.
+    """
+    read = [source for source in sources if source.exists()]
+    for target in targets:
+        if not target.exists():
+            continue
+        if any(target.samefile(source) for source in read):
+            raise UserError(
+                f"{target.name} is read as a scan and is never overwritten.",
+                hint="Choose another name or folder for the mask.",
+            )
+        if target.is_file():
+            check_replaceable(target, *_marks(target))
+
+
+def check_replaceable(path: Path, *marks: bytes) -> None:
+    """Refuses a file that is there, holds something, and has none of these marks.
+
+    Raises:
+        UserError: it is somebody else's.
+    """
+    if not path.exists() or any(mark in _start_of(path) for mark in marks):
+        return
+    if path.is_file() and path.stat().st_size == 0:
+        return
+    raise UserError(
+        f"{path.name} is there already and was not written by {PROGRAM}, so it is not replaced.",
+        hint="Choose another name or folder, or move that file away first.",
+    )
+
+
+def json_mark(form: str) -> bytes:
+    """How a JSON document of this program begins: with its format."""
+    return f'"format": "{form}"'.encode()
+
+
+def _marks(path: Path) -> tuple[bytes, ...]:
+    suffix = suffix_of(path)
+    if suffix == ".png":
+        return (_PNG_MARK,)
+    return (PROGRAM.encode(),) if suffix in _NIFTI_ENDINGS else (json_mark(MANIFEST_FORMAT),)
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+            return stream.read(_HEAD)
+    except (OSError, EOFError):  # whatever it is, it is not ours
+        return b""
