@@ -84,17 +84,14 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _check_report(path: Path) -> None:
-    """A report replaces nothing but an older report: no input, no model, no mask's manifest."""
-    from engine.io.replacing import REPORT_FORMAT, check_replaceable, json_mark
+    from engine.io.replacing import check_report
 
-    check_replaceable(path, json_mark(REPORT_FORMAT))
+    check_report(path)
 
 
 def _write_report(path: Path, report: dict[str, Any]) -> None:
-    from engine.io.replacing import REPORT_FORMAT
-
     _check_report(path)
-    atomic_write_text(path, json.dumps({"format": REPORT_FORMAT, **report}, indent=1))
+    atomic_write_text(path, json.dumps(report, indent=1))
 
 
 def say_error(error: UserError) -> None:

@@ -16,7 +16,7 @@ from engine.io.kinds import suffix_of
 PROGRAM = "SDSeg Studio"
 MANIFEST_FORMAT = "sdseg-manifest"
 PROJECT_FORMAT = "sdseg-project"
-REPORT_FORMAT = "sdseg-report"
+MODEL_FILES = ("model.json", "config.json", "store.json")
 # A PNG's text, a NIfTI header and the first entry of a JSON document all lie within this.
 _HEAD = 1024
 _PNG_MARK = f"tEXtSoftware\0{PROGRAM}".encode()
@@ -60,6 +60,24 @@ def check_replaceable(path: Path, *marks: bytes) -> None:
         f"{path.name} is there already and was not written by {PROGRAM}, so it is not replaced.",
         hint="Choose another name or folder, or move that file away first.",
     )
+
+
+def check_report(path: Path) -> None:
+    """Refuses to replace anything but an older outcome: JSON that is no other file of ours.
+
+    Raises:
+        UserError: a picture, a manifest, a project or part of a model has this name.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    start = _start_of(path)
+    others = (json_mark(MANIFEST_FORMAT), json_mark(PROJECT_FORMAT))
+    is_other = path.name in MODEL_FILES or any(mark in start for mark in others)
+    if is_other or not start.lstrip().startswith((b"{", b"[")):
+        raise UserError(
+            f"{path.name} is there already and is no outcome of a command, so it is not replaced.",
+            hint="Choose another name with --json.",
+        )
 
 
 def json_mark(form: str) -> bytes:
