@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.cli.main import say_warning
 from engine.cli.segment_plan import Job, final, refuse_equal_targets
-from engine.domain.box import Box, slice_box
+from engine.domain.box import Box, full_box, slice_box
 from engine.domain.case import Case
 from engine.domain.label_map import Origin
 from engine.domain.labels import PALETTE, Label, LabelList
@@ -123,9 +123,9 @@ class Run:
         segmenter = self._load(self.named)
         fit = check_fit(self.named, case.scan, box=case.box)
         if not fit.fits:
-            say_warning(f"{segmenter.info.title} may not fit {case.name}: {fit.reason}.")
+            _warn(case, f"{segmenter.info.title} may not fit {case.name}: {fit.reason}.")
         if needs_box(segmenter.info, case.scan, case.box):
-            say_warning(f"{_too_large(case, segmenter)} Name a box with --roi.")
+            _warn(case, f"{_too_large(case, segmenter)} {_box_hint(case)}")
         return segmenter, fit
 
     def _fitting_model(self, case: Case) -> tuple[Segmenter, FitResult]:
@@ -142,7 +142,7 @@ class Run:
                 hint=f"Name one with --model ({names}), or draw the mask by hand.{box}",
             )
         if needs_box(segmenter.info, case.scan, case.box):
-            raise UserError(_too_large(case, segmenter), hint="Name a box with --roi.")
+            raise UserError(_too_large(case, segmenter), hint=_box_hint(case))
         return segmenter, results[segmenter.entry.name]
 
     def _request(self, case: Case, segmenter: Segmenter) -> SegmentRequest:
@@ -155,6 +155,17 @@ class Run:
                 f"{case.name} has slices 0 to {scan.slice_count - 1}, "
                 f"not {args.slices.start} to {args.slices.stop - 1}.",
                 hint="--slices is half-open: 0:10 are the first ten.",
+            )
+        if scan.is_picture and axis != scan.plane:
+            raise UserError(
+                f"{case.name} is a picture, which can't be sliced another way.",
+                hint="Leave --plane out, or name another model.",
+            )
+        span = (case.box or full_box(scan.grid.shape)).range_along(scan.plane)
+        if args.slices and not set(args.slices) & set(span):
+            raise UserError(
+                f"The box and the slices asked for do not meet in {case.name}.",
+                hint=f"The box covers slices {span.start} to {span.stop - 1}.",
             )
         # A slice is counted along the scan's own plane; cut the other way, all are needed.
         own = args.slices if args.slices and axis == scan.plane else None
@@ -234,6 +245,16 @@ class Run:
         }
 
 
+def _warn(case: Case, text: str) -> None:
+    """One `warning:` line, and a line of the manifest: whoever gets the mask should know, too."""
+    say_warning(text)
+    case.warnings = (*case.warnings, text)
+
+
+def _box_hint(case: Case) -> str:
+    return "Name a smaller box with --roi." if case.box else "Name a box with --roi."
+
+
 def _too_large(case: Case, segmenter: Segmenter) -> str:
     field = segmenter.info.preprocessing.field_mm or 0.0
     return (
@@ -286,6 +307,7 @@ def _write(case: Case, values: NDArray[np.uint8]) -> None:
         edit = label_map.make_edit(box, part > 0, part, Origin.MODEL)
         if edit is not None:
             label_map.apply(edit)
+    case.review = case.review.after_proposal()
 
 
 def _found(case: Case) -> dict[str, dict[str, float]]:

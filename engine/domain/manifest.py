@@ -18,6 +18,9 @@ class ModelUse:
         seed, samples, steps: of the reverse process.
         threshold: of the probability; None means the model's own rule.
         device, precision, batch: how it was computed; memory may have lowered the batch.
+        plane: axis of the array that was sliced along.
+        box: region of interest in voxels (k, j, i), half-open: start, stop; None for all.
+        window: (level, width) in real values that a person chose; None means the model's rule.
         fit: whether slices were squeezed to the network's square or padded.
         size: side of that square in pixels.
     """
@@ -32,6 +35,9 @@ class ModelUse:
     device: str = ""
     precision: str = ""
     batch: int = 1
+    plane: int | None = None
+    box: tuple[tuple[int, int, int], tuple[int, int, int]] | None = None
+    window: tuple[float, float] | None = None
     fit: str = ""
     size: int = 0
 

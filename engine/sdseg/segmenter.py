@@ -78,6 +78,9 @@ class Segmenter:
             device=self.inference.device.type,
             precision=self.inference.precision,
             batch=self.inference.batch,
+            plane=request.axis,
+            box=(request.box.start, request.box.stop) if request.box else None,
+            window=request.window,
             fit=self.info.preprocessing.fit,
             size=self.info.preprocessing.size,
         )

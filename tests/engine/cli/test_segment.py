@@ -240,6 +240,24 @@ def test_a_stability_map_is_written_where_samples_differ(model: Path, tmp_path: 
     assert (manifest["model"]["fit"], manifest["model"]["size"]) == ("squeeze", 64)
 
 
+def test_the_manifest_tells_what_shaped_the_mask(fitted: Path, tmp_path: Path) -> None:
+    source = picture(tmp_path / "eye.png", noise(0))
+    words = ("--model", fitted, "--output", tmp_path / "m.png", "--threshold", 0.7)
+    assert segment(source, *words, "--roi", "4,6,30,40", "--window", "100,180") == 0
+    manifest = json.loads((tmp_path / "m.manifest.json").read_text())
+    used = manifest["model"]
+    assert used["box"] == [[0, 6, 4], [1, 40, 30]] and used["window"] == [100.0, 180.0]
+    assert used["threshold"] == 0.7 and used["plane"] == 0
+    assert manifest["review"] == "proposed"
+
+
+def test_a_model_that_does_not_fit_is_noted_in_the_manifest(fitted: Path, tmp_path: Path) -> None:
+    source = volume(tmp_path / "head.nii.gz")
+    assert segment(source, "--model", fitted, "--output", tmp_path / "m.nii.gz") == 0
+    manifest = json.loads((tmp_path / "m.manifest.json").read_text())
+    assert any("may not fit head" in warning for warning in manifest["warnings"])
+
+
 def test_one_sample_has_no_stability_map(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -269,12 +269,11 @@ def test_a_mask_without_its_manifest_is_an_input_like_any_other(
     assert sha256_of(folder)[mask.name] == before[mask.name]
 
 
-@pytest.mark.parametrize("name", ["in/a.png", "in/note.json", "tiny/model.json", "split.txt"])
+@pytest.mark.parametrize("name", ["in/a.png", "tiny/model.json", "split.txt"])
 def test_a_report_replaces_nothing_but_a_report(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     source = picture(tmp_path / "in" / "a.png")
-    text_file(tmp_path / "in" / "note.json", "{}")
     text_file(tmp_path / "split.txt", "a")
     shutil.copytree(model, tmp_path / "tiny")
     before = sha256_of(tmp_path)
@@ -370,3 +369,22 @@ def test_a_file_where_the_folder_should_be_is_said(
     (tmp_path / "masks").write_text("not a folder")
     refused(capsys, "segment", source, "--model", model, "--output", tmp_path / "masks")
     assert (tmp_path / "masks").read_text() == "not a folder"
+
+
+def test_a_picture_is_not_sliced_another_way(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = picture(tmp_path / "eye.png", noise(0))
+    words = ("--model", model, "--output", tmp_path / "m.png", "--plane", "coronal")
+    assert "eye is a picture" in refused(capsys, "segment", source, *words)
+    assert not (tmp_path / "m.png").exists()
+
+
+def test_a_box_and_slices_that_do_not_meet_are_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = volume(tmp_path / "head.nii.gz")
+    words = ("--model", model, "--output", tmp_path / "m.nii.gz", "--slices", "0:2")
+    said = refused(capsys, "segment", source, *words, "--roi", "0,0,20,20,3,5")
+    assert "do not meet in head" in said
+    assert not (tmp_path / "m.nii.gz").exists()
