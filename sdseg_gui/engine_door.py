@@ -46,6 +46,7 @@ class EngineDoor:
 
     def __init__(self) -> None:
         self._loaded: dict[str, Segmenter] = {}
+        self._measured: tuple[Volume, Box | None, list[str], ModelChoice] | None = None
 
     def load(self, entry: ModelEntry) -> Segmenter:
         """The loaded model; the first call imports torch (about two seconds).
@@ -67,7 +68,17 @@ class EngineDoor:
         entries: Sequence[ModelEntry],
         is_cancelled: Callable[[], bool],
     ) -> ModelChoice:
-        """The model that fits a scan best, measured."""
+        """The model that fits a scan best, measured; what was measured last is not measured again.
+
+        Raises:
+            Cancelled: asked to stop.
+            UserError: a model is damaged.
+        """
+        names = [entry.sha256 for entry in entries]
+        if self._measured is not None and scan.loaded.all():
+            known_scan, known_box, known_names, choice = self._measured
+            if known_scan is scan and (known_box, known_names) == (box, names):
+                return choice
         _import_engine()
         from engine.errors import Cancelled
         from engine.sdseg.choose import choose_model
@@ -78,7 +89,9 @@ class EngineDoor:
             return self.load(entry)
 
         chosen, results = choose_model(scan, box, entries, load)
-        return ModelChoice(chosen.info.name if chosen else "", results)
+        choice = ModelChoice(chosen.info.name if chosen else "", results)
+        self._measured = (scan, box, names, choice)
+        return choice
 
     def check_fit(self, scan: Volume, box: Box | None, entry: ModelEntry) -> FitResult:
         """Whether one model fits a scan."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PySide6.QtCore import QObject
@@ -13,9 +13,9 @@ from engine.domain.label_map import Edit, Origin
 from engine.domain.requests import Proposal, SegmentRequest
 from engine.domain.volume import AXIS_PLANE
 from engine.models.store import ModelEntry
-from engine.models.suitability import needs_box, slicing_axis
+from engine.models.suitability import mismatch, needs_box, slicing_axis
 from sdseg_gui.actions.context import Context
-from sdseg_gui.actions.models import ASK, does_not_fit, tell_no_model
+from sdseg_gui.actions.models import ASK, chosen_by_hand, does_not_fit, tell_no_model
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.engine_door import SegmentSummary
 from sdseg_gui.history import Step
@@ -99,7 +99,11 @@ def _measure_then_go(
     context: Context, case: Case, entry: ModelEntry, index: int | None, over_hand: bool, name: str
 ) -> None:
     """The choice is still being measured in the same worker: segment as soon as it is known."""
-    _Segmentation(context, case, entry, index, over_hand, name, check=True).start()
+    by_hand = chosen_by_hand(context, case) is not None
+    possible = (
+        [entry] if by_hand else [e for e in context.models if not mismatch(e.info, case.scan)]
+    )
+    _Segmentation(context, case, entry, index, over_hand, name, possible=possible).start()
 
 
 class _Segmentation(QObject):
@@ -118,11 +122,12 @@ class _Segmentation(QObject):
         over_hand: bool,
         name: str,
         *,
-        check: bool = False,
+        possible: Sequence[ModelEntry] = (),
     ) -> None:
+        """Of `possible` models the one that fits best is used, once that is measured."""
         super().__init__(context.document)
         self.context, self.case, self.entry = context, case, entry
-        self.index, self.over_hand, self.name, self.check = index, over_hand, name, check
+        self.index, self.over_hand, self.name, self.possible = index, over_hand, name, possible
         self.kept_by_hand = 0
         self.taken_back = False
         self.waiting: list[Proposal] = []
@@ -133,7 +138,7 @@ class _Segmentation(QObject):
     def start(self) -> None:
         """Submits the job."""
         context, document = self.context, self.context.document
-        self.request = self._request()
+        self.request = self._request(self.entry)
         job = context.engine.submit(f"{self.name} ({self.entry.title})", self._work)
         job.part.connect(self._take)
         job.done.connect(lambda outcome: self._end(lambda: self._done(outcome)))
@@ -146,29 +151,42 @@ class _Segmentation(QObject):
         context.notifier.clear(ASK)
         context.notifier.clear("hand")
         self.step = document.begin_step(self.name)
-        self._find_label()
+        if not self.possible:  # else another model, or none, may turn out to fit
+            self._find_label()
         context.changed()
 
-    def _request(self) -> SegmentRequest:
+    def _request(self, entry: ModelEntry) -> SegmentRequest:
         """Along the axis that the model was trained on; of the shown slice alone if that is it."""
         case, index = self.case, self.index
-        axis = slicing_axis(self.entry.info, case.scan)
+        axis = slicing_axis(entry.info, case.scan)
         slices = (case.box or full_box(case.scan.grid.shape)).range_along(axis)
         if index is not None and axis == case.scan.plane:
             slices = range(index, index + 1)
-        target = self.entry.info.targets[0].name
+        target = entry.info.targets[0].name
         return SegmentRequest(
             scan=case.scan, slices=slices, target=target, box=case.box, plane=axis
         )
 
     def _work(self, job: JobHandle) -> SegmentSummary | str:
-        """In the worker thread."""
+        """In the worker thread; the first proposal leaves it after the model is settled."""
         door = self.context.door
-        if self.check:
-            fit = door.check_fit(self.request.scan, self.request.box, self.entry)
-            if not fit.fits:
-                return fit.reason
+        if self.possible:
+            reason = self._settle(job)
+            if reason:
+                return reason
         return door.segment(self.request, self.entry, job.partial, job.progress, job.is_cancelled)
+
+    def _settle(self, job: JobHandle) -> str:
+        """Takes the model that fits best; why none does, as half a sentence, or ""."""
+        scan, box = self.request.scan, self.request.box
+        choice = self.context.door.choose(scan, box, self.possible, job.is_cancelled)
+        found = next((entry for entry in self.possible if entry.name == choice.name), None)
+        if found is None:  # of a model without a statistic nothing can be said against it
+            return self.context.door.check_fit(scan, box, self.entry).reason
+        if needs_box(found.info, scan, box):
+            return "it is much larger than what the model has learnt from"
+        self.entry, self.request = found, self._request(found)
+        return ""
 
     # Writing
 

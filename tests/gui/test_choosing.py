@@ -7,7 +7,8 @@ import json
 import pytest
 
 from engine.domain.box import Box
-from tests.gui.helpers import held, open_path
+from engine.system.resources import resource_path
+from tests.gui.helpers import held, open_path, voxels
 
 GREY, COLOUR = "chest-xray-lungs", "polyp"  # built in; the pictures here are grey
 
@@ -78,3 +79,28 @@ def test_a_model_that_is_no_longer_installed_is_not_missed(
     window.commands["project.open"].trigger(path=project)
     idle(window)
     assert window.context.chosen_model == "" and json.loads(project.read_text())["model"] == "tiny"
+
+
+def test_a_key_pressed_too_soon_waits_for_the_model_that_fits(window, qtbot, idle) -> None:
+    with held(window.engine):
+        window.commands["case.open"].trigger(path=resource_path("cases", "retina.jpg"))
+        qtbot.waitUntil(lambda: window.document.case is not None)
+        window.context.chosen_model = COLOUR  # what stands first before anything is measured
+        window.commands["segment.slice"].trigger()
+        assert window.context.segmentation is not None
+    idle(window)
+    assert [label.name for label in window.document.case.labels] == ["disc"]
+    assert voxels(window) > 1000
+
+
+def test_where_nothing_fits_a_key_pressed_too_soon_leaves_nothing_behind(
+    window, qtbot, idle, pictures
+) -> None:
+    with held(window.engine):
+        window.commands["case.open"].trigger(path=pictures)
+        qtbot.waitUntil(lambda: window.document.case is not None)
+        window.context.chosen_model = GREY
+        window.commands["segment.slice"].trigger()
+    idle(window)
+    assert list(window.document.case.labels) == [] and not window.document.is_dirty
+    assert voxels(window) == 0
