@@ -341,6 +341,18 @@ def test_slices_of_a_volume_cut_another_way_are_still_those_of_its_own_plane(
     assert mask[:, :, 1:3].all() and mask.sum() == 24 * 20 * 2
 
 
+def test_a_slice_missing_in_a_series_is_empty_in_every_plane(model: Path, tmp_path: Path) -> None:
+    values = np.random.default_rng(3).integers(0, 900, (7, 20, 24)).astype(np.int16)
+    source = Series(values).write(tmp_path / "ct", skip=(2,))
+    for plane in ("axial", "coronal", "sagittal"):
+        files = ("--output", tmp_path / f"{plane}.nii", "--probability", tmp_path / "p.nii")
+        words = ("--model", model, "--threshold", 0, "--plane", plane)
+        assert segment(source, *words, *files) == 0
+        for file in (files[1], files[3]):
+            found = voxels(file).any(axis=(0, 1))
+            assert found.sum() == 6 and not found[2]
+
+
 def test_a_chosen_window_replaces_the_model_s_rule(model: Path, tmp_path: Path) -> None:
     source = volume(tmp_path / "head.nii.gz")
     chances = []
