@@ -156,9 +156,14 @@ def show_case(context: Context, index: int) -> None:
         lambda done, total: context.notifier.say(f"Reading {item.name}: {done} of {total}")
     )
     job.done.connect(lambda case: _show(context, item, case))
-    job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
+    job.failed.connect(lambda error: _tell_failed(context, item.name, error))
     context.notifier.say(f"Opening {item.name} ...")
     context.changed()
+
+
+def _tell_failed(context: Context, name: str, error: UserError) -> None:
+    context.notifier.error(error.message, error.hint)
+    context.notifier.say(f"{name} was not opened")
 
 
 def _open(path: Path, sample: str, series: str, job: JobHandle) -> Case:
