@@ -69,7 +69,8 @@ def test_it_is_what_monai_computes(
     theirs = compute_hausdorff_distance(
         *tensors, include_background=True, percentile=95, spacing=list(mine)
     )
-    assert hd95(a, b, mine) == pytest.approx(float(theirs), rel=1e-5)
+    # Theirs interpolates between two distances in single precision.
+    assert hd95(a, b, mine) == pytest.approx(float(theirs), rel=1e-4)
 
 
 @examples
