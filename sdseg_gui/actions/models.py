@@ -10,6 +10,7 @@ from sdseg_gui.notify import Choice
 
 NO_MODEL = "no-model"
 ASK = "segment"  # a question before a segmentation starts
+KEPT_BY_HAND = "hand"  # what a person set was kept
 
 
 def choose_for_case(context: Context) -> None:
@@ -21,7 +22,8 @@ def choose_for_case(context: Context) -> None:
     if case is None:
         return
     possible = [entry for entry in context.models if not mismatch(entry.info, case.scan)]
-    context.notifier.clear(NO_MODEL)
+    for key in (NO_MODEL, ASK, KEPT_BY_HAND):  # they speak of what was shown before
+        context.notifier.clear(key)
     context.choice = None
     by_hand = chosen_by_hand(context, case)
     if by_hand is not None:

@@ -15,7 +15,7 @@ from engine.domain.volume import AXIS_PLANE
 from engine.models.store import ModelEntry
 from engine.models.suitability import mismatch, needs_box, slicing_axis
 from sdseg_gui.actions.context import Context
-from sdseg_gui.actions.models import ASK, chosen_by_hand, does_not_fit, tell_no_model
+from sdseg_gui.actions.models import ASK, KEPT_BY_HAND, chosen_by_hand, does_not_fit, tell_no_model
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.engine_door import SegmentSummary
 from sdseg_gui.history import Step
@@ -149,7 +149,7 @@ class _Segmentation(QObject):
         document.case_opened.connect(self._leave)
         context.segmentation = self.job = job
         context.notifier.clear(ASK)
-        context.notifier.clear("hand")
+        context.notifier.clear(KEPT_BY_HAND)
         self.step = document.begin_step(self.name)
         if not self.possible:  # else another model, or none, may turn out to fit
             self._find_label()
@@ -314,7 +314,7 @@ class _Segmentation(QObject):
         self.context.notifier.show(
             f"{self.kept_by_hand} voxels that you had set or erased by hand were kept.",
             choices=(Choice("Replace them too", self._over_hand),),
-            key="hand",
+            key=KEPT_BY_HAND,
         )
 
     def _over_hand(self) -> None:

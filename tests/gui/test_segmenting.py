@@ -110,3 +110,15 @@ def test_what_is_painted_while_a_mask_is_opened_is_not_replaced_unasked(
     assert array[3].all() and not array[7].any()
     window.document.undo()
     assert window.document.label_map.array[7].all()
+
+
+def test_what_was_said_of_one_case_does_not_stay_over_the_next(
+    window, qtbot, idle, pictures
+) -> None:
+    open_path(window, idle, pictures)
+    paint(window, 0)
+    segment(window, qtbot)
+    assert "kept" in notice(window)
+    window.commands["case.next"].trigger()
+    idle(window)
+    assert not any("kept" in text for text in window.notice_bar.texts)
