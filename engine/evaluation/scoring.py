@@ -17,7 +17,7 @@ from engine.errors import Cancelled, UserError
 from engine.evaluation.metrics import authors_dice, authors_iou, dice, hd95, iou
 from engine.evaluation.scores import Figures, Scores
 from engine.evaluation.squares import square_labels, truth_in_square
-from engine.io import open_case
+from engine.io import open_case, open_truth
 from engine.io.kinds import kind_by_name, stem_of
 from engine.models.suitability import slicing_axis
 from engine.sdseg.segmenter import Segmenter
@@ -148,7 +148,7 @@ def read_pair(pair: Pair) -> tuple[Volume, Labels]:
     Raises:
         UserError: a file can't be read, or picture and mask differ in size.
     """
-    scan, mask = open_case(pair.image).scan, open_case(pair.mask).scan
+    scan, mask = open_case(pair.image).scan, open_truth(pair.mask)
     if mask.is_colour or mask.grid.shape != scan.grid.shape:
         raise UserError(f"The mask {pair.mask.name} does not have the size of {pair.image.name}.")
     values = mask.real(mask.array).round()

@@ -4,13 +4,14 @@
 that importing this package loads neither nibabel nor pydicom.
 """
 
-from engine.io.doors import open_case
+from engine.io.doors import open_case, open_truth
 from engine.io.listing import list_cases
 from engine.io.masks import read_mask, save_mask, save_probability, write_labels
 
 __all__ = [
     "list_cases",
     "open_case",
+    "open_truth",
     "read_mask",
     "save_mask",
     "save_probability",

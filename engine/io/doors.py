@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from engine.domain.case import Case, new_case
+from engine.domain.grid import picture_grid
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.kinds import Kind, kind_of
@@ -26,6 +29,7 @@ def open_case(path: Path, *, series: str = "", progress: Progress | None = None)
     Raises:
         UserError: nothing there can be opened, or it would have to be guessed what is meant.
     """
+    _refuse_name(path)
     kind = kind_of(path)
     if kind is Kind.FOLDER:
         cases = list_cases(path)
@@ -44,6 +48,34 @@ def open_case(path: Path, *, series: str = "", progress: Progress | None = None)
     case = new_case(scan, path)
     case.warnings = tuple(remarks)
     return case
+
+
+def open_truth(path: Path) -> Volume:
+    """Opens a mask that a model is compared with or trained on; of a palette its indices count.
+
+    Raises:
+        UserError: it can't be opened.
+    """
+    if kind_of(path) is Kind.PICTURE:
+        from engine.io.raster import has_palette, read_indices
+
+        if has_palette(path):
+            indices = read_indices(path)
+            grid = picture_grid(indices.shape[0], indices.shape[1])
+            return Volume(np.ascontiguousarray(indices[None]), grid, modality="picture")
+    return open_case(path).scan
+
+
+def _refuse_name(path: Path) -> None:
+    """A name that is no text can't stand in a project or manifest: said before anybody paints."""
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = path.name.encode("utf-8", "replace").decode("utf-8")
+        raise UserError(
+            f"The name of {shown}, or of its folder, holds characters that can't be read.",
+            hint="Rename it, then open it again.",
+        ) from error
 
 
 def _read_file(path: Path, kind: Kind) -> tuple[Volume, list[str]]:

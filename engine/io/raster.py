@@ -41,6 +41,18 @@ def read_picture(path: Path) -> tuple[Volume, list[str]]:
     return scan, remarks
 
 
+def has_palette(path: Path) -> bool:
+    """True for a picture whose values are places in a palette.
+
+    False where Pillow can't read it: who opens it next has another reader, or says what is wrong.
+    """
+    try:
+        with reading(path), _opened(path) as image:
+            return image.mode == "P"
+    except UserError:
+        return False
+
+
 def read_indices(path: Path) -> NDArray[Any]:
     """The values of a mask picture, upright ``[j, i]``; a palette's indices, not its colours.
 

@@ -13,7 +13,7 @@ from engine.domain.targets import Target
 from engine.domain.volume import PLANE_AXIS, Volume
 from engine.errors import UserError
 from engine.evaluation.scoring import Pair
-from engine.io import open_case
+from engine.io import open_case, open_truth
 from engine.models.schema import Preprocessing
 from engine.sdseg.preprocess import intensity_range, into_square, prepare
 
@@ -61,7 +61,7 @@ def read_dataset(
     masks: list[Tensor] = []
     cases: list[int] = []
     for number, pair in enumerate(pairs):
-        scan, mask = open_case(pair.image).scan, open_case(pair.mask).scan
+        scan, mask = open_case(pair.image).scan, open_truth(pair.mask)
         if mask.is_colour or mask.grid.shape != scan.grid.shape:
             raise UserError(
                 f"The mask {pair.mask.name} does not have the size of {pair.image.name}."
