@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,12 +183,11 @@ class Session(QObject):
         self.keep_all()
         entries = [_entry(item) for item in self.items]
         project = ProjectFile(cases=entries, current=max(self.current, 0), model=self.model)
-        try:
-            write_project(path, project)
-        except UserError:
+        with ExitStack() as failed:
             if lock is not self._lock:
-                lock.unlock()
-            raise
+                failed.callback(lock.unlock)
+            write_project(path, project)
+            failed.pop_all()
         self._hold(lock)
         self.project_path = path
         self.read_only = False

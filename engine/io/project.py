@@ -9,10 +9,11 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine.domain.box import Box
 from engine.domain.case import Case
@@ -32,7 +33,9 @@ PROJECT_SUFFIX = ".sdseg.json"
 _VERSION = 1
 
 Index3 = tuple[int, int, int]
-Colour = tuple[int, int, int]
+Level = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Level, Level, Level]
+FILE_URI = "file:"
 # Slice index -> zlib in base64.
 PackedSlices = dict[Annotated[int, Field(ge=0)], str]
 
@@ -92,6 +95,23 @@ class CaseEntry(_Strict):
     model: str | None = None
     model_use: ModelUse | None = None
 
+    @model_validator(mode="after")
+    def _work_belongs_to_the_grid(self) -> CaseEntry:
+        """Labels are one of a kind, and work lies on slices that there are."""
+        if len({label.id for label in self.labels}) != len(self.labels):
+            raise ValueError("two labels have one id")
+        if self.shape is None:
+            return self
+        affine = np.array(self.affine)
+        if min(self.shape) < 1 or affine.shape != (4, 4):
+            raise ValueError("a grid needs a shape and an affine")
+        if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0.0:
+            raise ValueError("the affine maps nowhere")
+        slices = {*self.label_map, *self.origins, *self.slice_review}
+        if slices and not 0 <= min(slices) <= max(slices) < self.shape[self.plane]:
+            raise ValueError("a slice lies outside the scan")
+        return self
+
 
 class ProjectFile(_Strict):
     """All of a project file.
@@ -133,7 +153,8 @@ def entry_of(case: Case) -> CaseEntry:
 
 def bare_entry(source: Path, name: str, series: str = "") -> CaseEntry:
     """A case that was listed but never opened: nothing is known of it but where it is."""
-    return CaseEntry(name=name, source=str(source.absolute()), series=series)
+    shown = name.encode("utf-8", "replace").decode("utf-8")
+    return CaseEntry(name=shown, source=_as_text(source.absolute()), series=series)
 
 
 def case_of(entry: CaseEntry) -> Case:
@@ -167,7 +188,8 @@ def _put_back(case: Case, entry: CaseEntry, shape: Index3) -> None:
     if not case.scan.modality:
         case.scan = replace(case.scan, modality=entry.modality)
     case.labels = LabelList(tuple(Label(**dict(label)) for label in entry.labels))
-    case.box = Box(entry.box.start, entry.box.stop) if entry.box else None
+    box = Box(entry.box.start, entry.box.stop).clipped(shape) if entry.box else None
+    case.box = None if box is None or box.is_empty else box
     case.review = entry.review
     case.slice_review = dict(entry.slice_review)
     case.patient_key = entry.patient_key
@@ -181,7 +203,7 @@ def write_project(path: Path, project: ProjectFile) -> None:
     """
     check_replaceable(path, json_mark(PROJECT_FORMAT))
     folder = path.absolute().parent
-    cases = [c.model_copy(update={"nearby": _nearby(c.source, folder)}) for c in project.cases]
+    cases = [_placed(entry, folder) for entry in project.cases]
     text = project.model_copy(update={"cases": cases}).model_dump_json(indent=1)
     with writing(path):
         atomic_write_text(path, text + "\n")
@@ -224,7 +246,25 @@ def _check_version(path: Path, content: object) -> None:
         )
 
 
+def _as_text(path: Path) -> str:
+    """A path as JSON can hold it; a name that is no UTF-8 (it may be listed) becomes a file URI."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return path.as_uri()
+    return str(path)
+
+
+def _placed(entry: CaseEntry, folder: Path) -> CaseEntry:
+    """An entry that says where its source is, seen from the project's folder too."""
+    known = entry.source.startswith(FILE_URI)
+    source = entry.source if known else _as_text(Path(entry.source))
+    return entry.model_copy(update={"source": source, "nearby": _nearby(source, folder)})
+
+
 def _nearby(source: str, folder: Path) -> str:
+    if source.startswith(FILE_URI):
+        return ""
     try:
         return Path(os.path.relpath(source, folder)).as_posix()
     except ValueError:  # another drive
@@ -232,6 +272,8 @@ def _nearby(source: str, folder: Path) -> str:
 
 
 def _found_source(entry: CaseEntry, folder: Path) -> str:
+    if entry.source.startswith(FILE_URI):
+        return os.fsdecode(unquote_to_bytes(urlsplit(entry.source).path))
     if entry.nearby and not Path(entry.source).exists() and (folder / entry.nearby).exists():
         return str((folder / entry.nearby).resolve())
     return entry.source

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
 from sdseg_gui.actions import projects
+from sdseg_gui.actions.cases import show_case
 from sdseg_gui.dialogs.unsaved import Answer
 from sdseg_gui.tools.base import Pointer
 from tests.gui.helpers import (
@@ -212,3 +214,30 @@ def test_a_case_that_is_left_is_packed_by_the_loader(window, idle, pictures, tmp
     assert window.document.case.name == "picture0" and voxels(window) == 0
     assert json.loads(path.read_text())["cases"][0]["label_map"] == {}
     assert window.document.label_map.origins.touched == [0] and not window.session.is_dirty
+
+
+def test_a_listed_name_that_is_no_text_is_refused_and_costs_no_work(
+    window, idle, pictures, tmp_path
+) -> None:
+    odd = pictures / os.fsdecode(b"caf\xe9.png")
+    try:
+        odd.write_bytes((pictures / "picture0.png").read_bytes())
+    except (OSError, UnicodeError):
+        pytest.skip("this disk takes no such name")
+    open_path(window, idle, pictures / "picture0.png")
+    paint(window, 0)
+    before = voxels(window)
+    window.commands["case.open"].trigger(path=pictures)
+    idle(window)
+    show_case(window.context, [item.path for item in window.session.items].index(odd))
+    idle(window)
+    assert "can't be read" in notice(window)
+    project = tmp_path / "work.sdseg.json"
+    window.commands["project.save"].trigger(path=project)
+    assert project.is_file() and not window.session.is_dirty
+    window.commands["project.open"].trigger(path=project)
+    idle(window)
+    painted = next(n for n, item in enumerate(window.session.items) if item.entry.label_map)
+    show_case(window.context, painted)
+    idle(window)
+    assert voxels(window) == before > 0

@@ -218,9 +218,9 @@ def test_mask_and_probability_never_share_a_file(
     source = picture(tmp_path / "a.png")
     for name in ("m.png", "out"):
         target = tmp_path / name
-        refused(
-            capsys, "segment", source, "--model", model, "--output", target, "--probability", target
-        )
+        words = ("--model", model, "--output", target, "--probability", target)
+        assert target.name in refused(capsys, "segment", source, *words)
+        assert not target.exists()
 
 
 def test_one_file_is_one_file_however_it_is_spelt(

@@ -137,8 +137,11 @@ def test_what_the_program_wrote_itself_is_replaced(tmp_path, name):
 @pytest.mark.parametrize("name", ["p.png", "p.nii", "p.nii.gz"])
 def test_probabilities_are_replaced_by_newer_ones(tmp_path, name):
     case = drawn(photo(tmp_path / "eye.jpg"))
-    for _ in range(2):
-        save_probability(chances(case), case.scan, tmp_path / name, case.source)
+    first, second = chances(case), chances(case) / 2
+    save_probability(first, case.scan, tmp_path / name, case.source)
+    before = (tmp_path / name).read_bytes()
+    save_probability(second, case.scan, tmp_path / name, case.source)
+    assert (tmp_path / name).read_bytes() != before
 
 
 def test_an_empty_file_holds_nothing_to_lose(tmp_path):
@@ -152,8 +155,8 @@ def test_a_turned_photograph_s_mask_is_known_again(tmp_path):
     exif[0x0112] = 6
     Image.fromarray(distinct((9, 12), np.uint8)).save(tmp_path / "eye.jpg", exif=exif)
     case = drawn(tmp_path / "eye.jpg")
-    for _ in range(2):
-        save_mask(case, tmp_path / "m.png", overlay=True)
+    saved = [save_mask(case, tmp_path / "m.png", overlay=True) for _ in range(2)]
+    assert saved[0] == saved[1] and all(path.is_file() for path in saved[1])
 
 
 def test_a_project_replaces_nothing_but_a_project(tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ from engine.domain.box import Box, full_box
 from engine.domain.label_map import LabelMap, Origin
 from engine.domain.review import ReviewState
 from engine.errors import UserError
-from engine.io import open_case
+from engine.io import list_cases, open_case, open_truth
 from engine.io.project import (
+    BoxEntry,
     ProjectFile,
     bare_entry,
     case_of,
@@ -201,3 +204,82 @@ def test_a_case_that_was_never_opened_is_kept_by_its_place_alone(cases, tmp_path
     case = case_of(entry)
     assert case.name == "Eye" and case.scan.grid.same_place(cases[0].scan.grid)
     assert not case.label_map.array.any() and len(case.labels) == 0
+
+
+def odd_name(folder):
+    """A picture whose name holds a byte that is no UTF-8, as old disks and archives have them."""
+    source = folder / os.fsdecode(b"caf\xe9.png")
+    try:
+        Image.fromarray(distinct((9, 12), np.uint8)).save(source)
+    except (OSError, UnicodeError):
+        pytest.skip("this disk takes no such name")
+    return source
+
+
+def test_a_name_that_is_no_text_is_refused_before_anybody_paints(tmp_path):
+    with pytest.raises(UserError, match=r"caf.\.png.*can't be read") as caught:
+        open_case(odd_name(tmp_path))
+    caught.value.message.encode("utf-8")
+
+
+def test_a_listed_name_that_is_no_text_does_not_stop_a_save(tmp_path):
+    source = odd_name(tmp_path)
+    assert list_cases(tmp_path) == [source]
+    entry = bare_entry(source, source.stem)
+    project = tmp_path / "p.sdseg.json"
+    for _ in range(2):  # what was read is saved again
+        write_project(project, ProjectFile(cases=[entry]))
+        (entry,) = read_project(project).cases
+        assert Path(entry.source) == source and Path(entry.source).exists()
+
+
+def bend(entry, how):
+    if how == "affine":
+        entry["affine"] = []
+    elif how == "flat affine":
+        entry["affine"][0] = [0.0, 0.0, 0.0, 0.0]
+    elif how == "affine of NaN":
+        entry["affine"][0][0] = float("nan")
+    elif how == "equal ids":
+        entry["labels"] *= 2
+    elif how == "colour":
+        entry["labels"][0]["colour"] = [999, -1, 0]
+    elif how == "empty shape":
+        entry["shape"] = [0, 9, 12]
+    else:
+        entry[how] = {"7": next(iter(entry[how].values()))}
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["affine", "flat affine", "affine of NaN", "equal ids", "colour", "empty shape", "origins",
+     "label_map", "slice_review"],
+)  # fmt: skip
+def test_a_project_whose_work_fits_no_grid_is_damaged(cases, tmp_path, how):
+    path = tmp_path / "p.sdseg.json"
+    saved(cases[:1], path)
+    content = json.loads(path.read_text())
+    bend(content["cases"][0], how)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"p\.sdseg\.json is damaged"):
+        read_project(path)
+
+
+def test_a_box_that_leaves_the_scan_is_clipped(cases, tmp_path):
+    (entry,) = saved(cases[:1], tmp_path / "p.sdseg.json").cases
+    far = entry.model_copy(update={"box": BoxEntry(start=(0, -5, 0), stop=(9, 99, 99))})
+    assert case_of(far).box == full_box((1, 9, 12))
+    outside = entry.model_copy(update={"box": BoxEntry(start=(0, 50, 0), stop=(1, 60, 5))})
+    assert case_of(outside).box is None
+
+
+@pytest.mark.parametrize("palette", [[0, 0, 0, 255, 0, 0, 0, 255, 0], [0, 0, 0, 90, 90, 90]])
+def test_a_truth_with_a_palette_is_its_indices(tmp_path, palette):
+    values = np.arange(108, dtype=np.uint8).reshape(9, 12) % 2
+    image = Image.fromarray(values, mode="P")
+    image.putpalette(palette)
+    image.save(tmp_path / "mask.png")
+    truth = open_truth(tmp_path / "mask.png")
+    assert not truth.is_colour and np.array_equal(truth.array[0], values)
+    Image.fromarray(values * 3).save(tmp_path / "grey.png")
+    assert np.array_equal(open_truth(tmp_path / "grey.png").array[0], values * 3)
