@@ -9,7 +9,6 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import unquote_to_bytes, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +34,8 @@ _VERSION = 1
 Index3 = tuple[int, int, int]
 Level = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Level, Level, Level]
-FILE_URI = "file:"
+# Before the bytes, in hex, of a path that is no text.
+AS_BYTES = "bytes:"
 # Slice index -> zlib in base64.
 PackedSlices = dict[Annotated[int, Field(ge=0)], str]
 
@@ -100,6 +100,8 @@ class CaseEntry(_Strict):
         """Labels are one of a kind, and work lies on slices that there are."""
         if len({label.id for label in self.labels}) != len(self.labels):
             raise ValueError("two labels have one id")
+        if self.source.startswith(AS_BYTES):
+            bytes.fromhex(self.source.removeprefix(AS_BYTES))  # ValueError where it is none
         if self.shape is None:
             return self
         affine = np.array(self.affine)
@@ -247,23 +249,23 @@ def _check_version(path: Path, content: object) -> None:
 
 
 def _as_text(path: Path) -> str:
-    """A path as JSON can hold it; a name that is no UTF-8 (it may be listed) becomes a file URI."""
+    """A path as JSON can hold it; a name that is no UTF-8 (it may be listed) becomes hex."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
-        return path.as_uri()
+        return AS_BYTES + os.fsencode(path).hex()
     return str(path)
 
 
 def _placed(entry: CaseEntry, folder: Path) -> CaseEntry:
     """An entry that says where its source is, seen from the project's folder too."""
-    known = entry.source.startswith(FILE_URI)
+    known = entry.source.startswith(AS_BYTES)
     source = entry.source if known else _as_text(Path(entry.source))
     return entry.model_copy(update={"source": source, "nearby": _nearby(source, folder)})
 
 
 def _nearby(source: str, folder: Path) -> str:
-    if source.startswith(FILE_URI):
+    if source.startswith(AS_BYTES):
         return ""
     try:
         return Path(os.path.relpath(source, folder)).as_posix()
@@ -272,8 +274,8 @@ def _nearby(source: str, folder: Path) -> str:
 
 
 def _found_source(entry: CaseEntry, folder: Path) -> str:
-    if entry.source.startswith(FILE_URI):
-        return os.fsdecode(unquote_to_bytes(urlsplit(entry.source).path))
+    if entry.source.startswith(AS_BYTES):
+        return os.fsdecode(bytes.fromhex(entry.source.removeprefix(AS_BYTES)))
     if entry.nearby and not Path(entry.source).exists() and (folder / entry.nearby).exists():
         return str((folder / entry.nearby).resolve())
     return entry.source

@@ -246,13 +246,15 @@ def bend(entry, how):
         entry["labels"][0]["colour"] = [999, -1, 0]
     elif how == "empty shape":
         entry["shape"] = [0, 9, 12]
+    elif how == "source":
+        entry["source"] = "bytes:no hex"
     else:
         entry[how] = {"7": next(iter(entry[how].values()))}
 
 
 @pytest.mark.parametrize(
     "how",
-    ["affine", "flat affine", "affine of NaN", "equal ids", "colour", "empty shape", "origins",
+    ["affine", "flat affine", "affine of NaN", "equal ids", "colour", "empty shape", "source", "origins",
      "label_map", "slice_review"],
 )  # fmt: skip
 def test_a_project_whose_work_fits_no_grid_is_damaged(cases, tmp_path, how):
