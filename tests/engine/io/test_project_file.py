@@ -254,8 +254,8 @@ def bend(entry, how):
 
 @pytest.mark.parametrize(
     "how",
-    ["affine", "flat affine", "affine of NaN", "equal ids", "colour", "empty shape", "source", "origins",
-     "label_map", "slice_review"],
+    ["affine", "flat affine", "affine of NaN", "equal ids", "colour", "empty shape", "source",
+     "origins", "label_map", "slice_review"],
 )  # fmt: skip
 def test_a_project_whose_work_fits_no_grid_is_damaged(cases, tmp_path, how):
     path = tmp_path / "p.sdseg.json"
