@@ -23,8 +23,8 @@ def square_labels(maps: Maps, info: ModelInfo) -> NDArray[np.uint8]:
         info: of the model, which names the class of a binary one.
     """
     if len(maps) == 1:
-        return np.where(maps[0] > 0.5, np.uint8(min(info.classes)), np.uint8(0))
-    return maps.argmax(axis=0).astype(np.uint8)
+        return np.where(maps[0] > 0.5, np.uint8(info.class_ids[0]), np.uint8(0))
+    return np.array((0, *info.class_ids), dtype=np.uint8)[maps.argmax(axis=0)]
 
 
 def square_mask(maps: Maps) -> Maps:

@@ -18,6 +18,7 @@ CARD = "CARD.md"
 # Without these there is no network; their hashes must be known.
 NEEDED = tuple(f"{part}/{name}" for part in PARTS for name in ("config.json", WEIGHTS))
 MAX_SIZE = 2048
+CHANNELS = 3  # of a mask picture
 ClassId = Annotated[int, Field(ge=1, le=255)]
 Finite = Field(gt=0, allow_inf_nan=False)
 
@@ -43,9 +44,10 @@ class Preprocessing(_Frozen):
         fit: "squeeze" to the square, or "pad" to a square in the picture's own proportions.
         intensity: how real values become [-1, 1]: "full" (8-bit values as they are, else as
             "percentile"), "percentile" (1 % to 99 % of the region's values), "window" (level,
-            width), or "window_extremes" (clipped to the window, then the smallest and the largest
-            value of the whole scan).
-        window: (level, width) for the last two.
+            width), "window_extremes" (clipped to the window, then the smallest and the largest
+            value of the whole scan), or "window_or_full" (8-bit values as they are, since somebody
+            has windowed them already; others by the window).
+        window: (level, width) for the last three.
         resample: "area" (linear, antialiased), "corners" (linear, corner voxels on corner pixels),
             "pillow_bilinear" or "pillow_bicubic" (Pillow's own on 8-bit pictures).
         layout: "shown", or "file": rows along the file's first axis, columns along its second, as
@@ -57,7 +59,7 @@ class Preprocessing(_Frozen):
     size: int = Field(ge=32, le=MAX_SIZE, multiple_of=32)
     channels: Literal["rgb", "grey", "neighbours"] = "rgb"
     fit: Literal["squeeze", "pad"] = "squeeze"
-    intensity: Literal["full", "percentile", "window", "window_extremes"] = "full"
+    intensity: Literal["full", "percentile", "window", "window_extremes", "window_or_full"] = "full"
     window: tuple[float, float] | None = None
     field_mm: float | None = None
     resample: Literal["area", "corners", "pillow_bilinear", "pillow_bicubic"] = "area"
@@ -122,7 +124,8 @@ class ModelInfo(_Frozen):
         kind: kind of picture in words ("chest radiograph").
         classes: class id -> name, without background.
         targets: what can be asked for.
-        class_coding: "binary" (three equal channels), "embed" or "channels".
+        class_coding: "binary" (the mask picture's channels are equal), "embed" (a pass a class) or
+            "channels" (each channel holds a class, in the order of the ids; two or three classes).
         preprocessing: from a slice to the network's picture.
         plane: "scan" (the scan's own), "axial", "coronal" or "sagittal".
         roi: "none", or "box" where a region of interest is expected on volumes much larger than
@@ -171,6 +174,17 @@ class ModelInfo(_Frozen):
     scores: dict[str, Any] = {}
     departures: tuple[str, ...] = ()
     licence: str = ""
+
+    @property
+    def class_ids(self) -> tuple[int, ...]:
+        """Ids of the classes, ascending: the order of a network's maps behind the background's."""
+        return tuple(sorted(self.classes))
+
+    @model_validator(mode="after")
+    def _channels_hold_the_classes(self) -> ModelInfo:
+        if self.class_coding == "channels" and not 2 <= len(self.classes) <= CHANNELS:
+            raise ValueError("the channels of a mask picture hold two or three classes")
+        return self
 
     @field_validator("hashes")
     @classmethod

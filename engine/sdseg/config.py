@@ -63,7 +63,16 @@ class VisionEncoderConfig:
 
 @dataclass(frozen=True)
 class SDSegConfig:
-    """Everything that fixes the network's architecture; the defaults are the preset `paper`."""
+    """Everything that fixes the network's architecture; the defaults are the preset `paper`.
+
+    Attributes:
+        autoencoder, unet, vision_encoder: the three parts.
+        schedule: of the noise.
+        prediction_type: what the U-Net predicts.
+        size: side of the picture in pixels.
+        channel_classes: classes that the channels of a mask picture hold, 2 or 3; 1 means that all
+            three channels are equal.
+    """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     unet: UNetConfig = field(default_factory=UNetConfig)
@@ -71,6 +80,7 @@ class SDSegConfig:
     schedule: Schedule = field(default_factory=Schedule)
     prediction_type: PredictionType = "epsilon"
     size: int = 256
+    channel_classes: int = 1
 
 
 PAPER = SDSegConfig()

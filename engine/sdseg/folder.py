@@ -120,6 +120,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[SDSegN
         info.schedule,
         info.prediction_type,
         info.preprocessing.size,
+        len(info.classes) if info.class_coding == "channels" else 1,
     )
     network = SDSegNetwork(
         config, parts["autoencoder"], parts["unet"], parts["vision_encoder"], info.scale_factor

@@ -198,7 +198,7 @@ class Inference:
             maps = self._probabilities(conditions, some, request.steps)
             total = total + maps.sum(dim=1)
             if len(noise) > 1:
-                wanted = foreground(maps.movedim(2, 0), target).double()
+                wanted = foreground(maps.movedim(2, 0), target, self.info.class_ids).double()
                 first, second = first + wanted.sum(dim=1), second + (wanted**2).sum(dim=1)
         mean = (total / len(noise)).numpy()
         if len(noise) == 1:
@@ -272,16 +272,22 @@ class _Clock:
         self.timings[self.stage] += time.perf_counter() - self._started
 
 
-def foreground(maps: Any, target: Target | None) -> Any:
-    """Foreground probability [...] of the maps [C, ...] of the classes, or of a binary network.
+def foreground(maps: Any, target: Target | None, class_ids: tuple[int, ...]) -> Any:
+    """Foreground probability of the maps of the classes, or of a binary network.
 
-    Both are arrays, or both tensors.
+    Args:
+        maps: [C, ...], an array or a tensor.
+        target: whose probability is wanted; None means all classes.
+        class_ids: of the maps behind the background's.
+
+    Returns:
+        [...], of the kind of `maps`.
     """
     if len(maps) == 1:
         return maps[0]
     if target is None:
         return 1.0 - maps[0]
-    return maps[list(target.class_ids)].sum(0)
+    return maps[[1 + class_ids.index(n) for n in target.class_ids]].sum(0)
 
 
 def _chunks(

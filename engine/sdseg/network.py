@@ -133,6 +133,8 @@ class SDSegNetwork(nn.Module):
 
     Attributes:
         scale_factor: mask latents are multiplied by it (1 / std of the first training batch's).
+        channel_classes: classes in the channels of the mask picture; 1 means that its three
+            channels are equal.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class SDSegNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.prediction_type: PredictionType = config.prediction_type
+        self.channel_classes = config.channel_classes
         self.schedule = NoiseSchedule(config.schedule)
         self.autoencoder = autoencoder
         self.unet = unet
@@ -272,28 +275,33 @@ class SDSegNetwork(nn.Module):
         """Decoded latent estimates as probabilities.
 
         Args:
-            z0: [B, 4, h, w] of a binary network; [B * K, 4, h, w] with class embedding.
+            z0: [B, 4, h, w]; [B * K, 4, h, w] with class embedding.
             temperature: of the softmax over the classes.
 
         Returns:
-            [B, 1, H, W] of the foreground, or [B, K, H, W] of the classes.
+            [B, 1, H, W] of the foreground, or [B, K, H, W] of the classes, the background's first.
         """
         return self.from_scores(self.scores(z0), temperature)
 
     def scores(self, z0: Tensor) -> Tensor:
-        """One map [R, H, W] for each of R latent estimates; each depends on its own alone.
+        """Maps [R, M, H, W] of R latent estimates; each row depends on its own estimate alone.
 
-        Of a binary network it is the foreground probability. With class embedding it is the
-        channel mean of the decoded picture, about -1 and 1, as in the authors' code.
+        Of a binary network (M = 1) it is the foreground probability. With class embedding (M = 1)
+        it is the channel mean of the decoded picture, about -1 and 1, as in the authors' code. With
+        classes in the channels there is a map for the background and one a class.
         """
+        if self.channel_classes > 1:
+            return class_maps(self.decode_picture(z0).float(), self.channel_classes)
         if self.class_count is None:
-            return self.decode(z0)
-        return self.decode_picture(z0).float().mean(dim=1)
+            return self.decode(z0)[:, None]
+        return self.decode_picture(z0).float().mean(dim=1, keepdim=True)
 
     def from_scores(self, scores: Tensor, temperature: float = 1.0) -> Tensor:
         """What `scores` returned as probabilities; see `probabilities`."""
+        if self.channel_classes > 1:
+            return (scores / temperature).softmax(dim=1)
         if self.class_count is None:
-            return scores[:, None]
+            return scores
         return (self._signed(scores) / temperature).softmax(dim=1)
 
     def class_scores(self, z0: Tensor) -> Tensor:
@@ -301,8 +309,8 @@ class SDSegNetwork(nn.Module):
         return self._signed(self.scores(z0))
 
     def _signed(self, scores: Tensor) -> Tensor:
-        """[B * K, H, W] as [B, K, H, W]; the authors' code negates class 0, the background."""
-        grouped = scores.reshape(-1, self.class_count or 1, *scores.shape[1:])
+        """[B * K, 1, H, W] as [B, K, H, W]; the authors' code negates class 0, the background."""
+        grouped = scores.reshape(-1, self.class_count or 1, *scores.shape[2:])
         sign = torch.ones(grouped.shape[1], device=scores.device)
         sign[0] = -1.0
         return grouped * sign.view(1, -1, 1, 1)
@@ -310,3 +318,22 @@ class SDSegNetwork(nn.Module):
     def decode(self, z0: Tensor) -> Tensor:
         """Foreground probability [B, H, W] in 0..1: the decoded picture, clamped, channel mean."""
         return ((self.decode_picture(z0) + 1.0) / 2.0).clamp(0.0, 1.0).mean(dim=1)
+
+
+def class_maps(picture: Tensor, classes: int) -> Tensor:
+    """Maps of background and classes of a mask picture that holds a class in each channel.
+
+    Every map is about 1 where its class is and -1 elsewhere. The background's is what is missing
+    for their sum to be that of one class among `classes` + 1, so that no seam of background opens
+    where one class gives way to another.
+
+    Args:
+        picture: decoded mask picture, [B, 3, H, W].
+        classes: how many channels hold one, 2 or 3.
+
+    Returns:
+        [B, classes + 1, H, W].
+    """
+    found = picture[:, :classes]
+    background = 1.0 - classes - found.sum(dim=1, keepdim=True)
+    return torch.cat([background, found], dim=1)

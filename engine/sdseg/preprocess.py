@@ -122,6 +122,8 @@ def intensity_range(
         box: region of interest, or None.
         window: (level, width) that a person chose instead of the model's rule.
     """
+    if rules.intensity == "window_or_full" and window is None and scan.array.dtype == np.uint8:
+        return _in_order(scan, np.array([0, 255]))
     chosen = window or (rules.window if rules.intensity.startswith("window") else None)
     if chosen is not None:
         low, high = chosen[0] - chosen[1] / 2, chosen[0] + chosen[1] / 2

@@ -193,15 +193,17 @@ class Segmenter:
         self, maps: NDArray[np.float32], threshold: float | None, target: Target | None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Labels and foreground probability of the maps [C, rows, columns] on the native grid."""
-        probability = foreground(maps, target)
+        ids = self.info.class_ids
+        probability = foreground(maps, target, ids)
         if len(maps) == 1:
-            value = np.uint8(1 if target else min(self.info.classes))
+            value = np.uint8(1 if target else ids[0])
             found = probability > (0.5 if threshold is None else threshold)
             return np.where(found, value, np.uint8(0)), probability
+        values = np.array((0, *ids), dtype=np.uint8)
         if threshold is None:
-            winner = maps.argmax(axis=0).astype(np.uint8)
+            winner = values[maps.argmax(axis=0)]
         else:
-            likeliest = maps[1:].argmax(axis=0).astype(np.uint8) + np.uint8(1)
+            likeliest = values[1:][maps[1:].argmax(axis=0)]
             winner = np.where(1.0 - maps[0] > threshold, likeliest, np.uint8(0))
         if target is None:
             return winner, probability

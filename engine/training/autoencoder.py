@@ -10,11 +10,12 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from engine.errors import Cancelled
 from engine.evaluation.metrics import dice
-from engine.training.augment import augment
 from engine.training.dataset import SliceDataset
+from engine.training.geometry import exclusive, place_randomly, warp
 from engine.training.losses import decoded_logits, mask_loss, mask_picture
 from engine.training.options import Augmentation, Optimisation
-from engine.training.randomness import batch_indices, step_generator
+from engine.training.randomness import Draw, batch_indices, place_generators, step_generator
+from engine.training.validation import found_classes
 
 KL_WEIGHT = 1e-6  # as latent diffusion's autoencoders: a hint of regularity, no more
 # Masks in every position and size, whatever the pictures' own augmentation is.
@@ -54,7 +55,8 @@ def train_autoencoder(
         if is_cancelled and is_cancelled():
             raise Cancelled
         generator = step_generator(seed, "autoencoder", step)
-        masks = _crops(data, options.batch, generator)
+        draws = place_generators(seed, "autoencoder", step, range(options.batch))
+        masks = _crops(data, batch_indices(len(data), options.batch, generator), Draw(draws))
         loss = _loss(autoencoder, masks.to(device), generator, options)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -66,12 +68,12 @@ def train_autoencoder(
     autoencoder.requires_grad_(False).eval()
 
 
-def _crops(data: SliceDataset, batch: int, generator: torch.Generator) -> torch.Tensor:
-    """Masks [batch, 1, S/2, S/2] in {0, 1}: half the side costs a quarter of the time."""
-    _, masks = data.batch(batch_indices(len(data), batch, generator))
+def _crops(data: SliceDataset, indices: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """Masks [batch, C, S/2, S/2] in {0, 1}: half the side costs a quarter of the time."""
+    pictures, masks = data.batch(indices)
     side = masks.shape[-1] // 2
     half = F.interpolate(masks, size=(side, side), mode="area")
-    return augment(half.expand(-1, 3, -1, -1), half, MASK_AUGMENTATION, generator)[1]
+    return exclusive(warp(half, place_randomly(pictures, masks, MASK_AUGMENTATION, draw)))
 
 
 def _loss(
@@ -89,18 +91,22 @@ def _loss(
         decoded = autoencoder.decode(posterior.sample(generator)).sample.float()  # type: ignore[union-attr]
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1.0 - posterior.logvar).float().mean()
     reconstruction = F.l1_loss(decoded, picture)
-    return reconstruction + mask_loss(decoded_logits(decoded), masks) + KL_WEIGHT * kl
+    entropy_and_dice = mask_loss(decoded_logits(decoded, masks.shape[1]), masks)
+    return reconstruction + entropy_and_dice + KL_WEIGHT * kl
 
 
 @torch.inference_mode()
 def ceiling(autoencoder: AutoencoderKL, data: SliceDataset, device: torch.device) -> float:
-    """Mean Dice of encode -> decode over the slices that hold the target: no model passes it."""
+    """Mean Dice of encode -> decode over slices and the classes they hold: no model passes it."""
     scores: list[float] = []
     for index in range(len(data)):
-        masks = (data.masks[index : index + 1].float()[:, None] / 255.0 > 0.5).float()
+        masks = exclusive(data.batch(torch.tensor([index]))[1])
         if not masks.any():
             continue
         latent = autoencoder.encode(mask_picture(masks).to(device)).latent_dist.mode()  # type: ignore[union-attr]
-        decoded = autoencoder.decode(latent).sample.mean(dim=1, keepdim=True) > 0  # type: ignore[union-attr]
-        scores.append(dice(decoded.cpu().numpy(), masks.bool().numpy()))
+        logits = decoded_logits(autoencoder.decode(latent).sample, data.class_count)  # type: ignore[union-attr]
+        found = found_classes(logits.sigmoid() if data.class_count == 1 else logits).cpu().numpy()
+        for answer, truth in zip(found[0], masks[0].bool().numpy(), strict=True):
+            if truth.any():
+                scores.append(dice(answer, truth))
     return sum(scores) / max(len(scores), 1)

@@ -1,23 +1,21 @@
-"""Pairs of picture and mask, prepared once exactly as inference prepares them."""
+"""Slices and their masks, prepared once exactly as inference prepares them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.domain.targets import Target
-from engine.domain.volume import PLANE_AXIS, Volume
-from engine.errors import UserError
-from engine.evaluation.scoring import Pair
-from engine.io import open_case, open_truth
+from engine.domain.box import full_box, slice_box
+from engine.domain.volume import PLANE_AXIS
 from engine.models.schema import Preprocessing
 from engine.sdseg.preprocess import intensity_range, into_square, prepare
+from engine.training.sources import CaseSource, LoadedCase
 
-WHOLE = (slice(None), slice(None))
+Groups = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +24,8 @@ class SliceDataset:
 
     Attributes:
         pictures: uint8 [N, 3, size, size]; 0..255 stands for [-1, 1].
-        masks: uint8 [N, size, size]; 255 where the target fills the pixel.
+        masks: uint8 [N, C, size, size]; 255 where a class fills the pixel. C is 1 where all
+            foreground is one class.
         cases: index into `names` for each slice, int64 [N].
         names: one a case.
     """
@@ -39,20 +38,37 @@ class SliceDataset:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    @property
+    def size(self) -> int:
+        """Side of the pictures in pixels."""
+        return self.pictures.shape[-1]
+
+    @property
+    def class_count(self) -> int:
+        """C, the classes that are told apart."""
+        return self.masks.shape[1]
+
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures float32 [B, 3, S, S] in [-1, 1] and masks float32 [B, 1, S, S] in 0..1."""
+        """Pictures float32 [B, 3, S, S] in [-1, 1] and masks float32 [B, C, S, S] in 0..1."""
         pictures = self.pictures[indices].float() / 127.5 - 1.0
-        return pictures, self.masks[indices].float()[:, None] / 255.0
+        return pictures, self.masks[indices].float() / 255.0
 
 
 def read_dataset(
-    pairs: list[Pair],
+    sources: Sequence[CaseSource],
     rules: Preprocessing,
-    target: Target,
+    groups: Groups,
     plane: str = "scan",
     progress: Callable[[int, int], None] | None = None,
 ) -> SliceDataset:
-    """Reads and prepares every slice of every pair.
+    """Reads and prepares every slice of every case.
+
+    Args:
+        sources: the cases.
+        rules: how pictures are prepared.
+        groups: the mask values of each class.
+        plane: "scan", "axial", "coronal" or "sagittal".
+        progress: called with (cases done, cases in all).
 
     Raises:
         UserError: a file can't be read, or picture and mask differ in size.
@@ -60,33 +76,33 @@ def read_dataset(
     pictures: list[Tensor] = []
     masks: list[Tensor] = []
     cases: list[int] = []
-    for number, pair in enumerate(pairs):
-        scan, mask = open_case(pair.image).scan, open_truth(pair.mask)
-        if mask.is_colour or mask.grid.shape != scan.grid.shape:
-            raise UserError(
-                f"The mask {pair.mask.name} does not have the size of {pair.image.name}."
-            )
-        for picture, truth in _slices(scan, mask, rules, target, plane):
+    for number, source in enumerate(sources):
+        for picture, truth in _slices(source.load(), rules, groups, plane):
             pictures.append(picture)
             masks.append(truth)
             cases.append(number)
         if progress:
-            progress(number + 1, len(pairs))
-    names = tuple(pair.name for pair in pairs)
+            progress(number + 1, len(sources))
+    names = tuple(source.name for source in sources)
     return SliceDataset(torch.stack(pictures), torch.stack(masks), torch.tensor(cases), names)
 
 
 def _slices(
-    scan: Volume, mask: Volume, rules: Preprocessing, target: Target, plane: str
-) -> list[tuple[Tensor, Tensor]]:
+    case: LoadedCase, rules: Preprocessing, groups: Groups, plane: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    scan = case.scan
     axis = scan.plane if plane == "scan" else PLANE_AXIS[plane]
-    values = intensity_range(scan, rules, None)
-    result: list[tuple[Tensor, Tensor]] = []
-    for index in range(scan.grid.shape[axis]):
-        picture, placement = prepare(scan, index, WHOLE, rules, values, axis)
-        classes = mask.real(mask.slice(index, axis)).round().astype(np.uint8)
-        inside = torch.from_numpy(target.of(classes).astype(np.float32))[None]
-        truth = into_square(placement.turn.apply(inside), placement, fill=0.0)[0]
+    box = case.box or full_box(scan.grid.shape)
+    values = intensity_range(scan, rules, case.box)
+    region = box.in_slice(axis)
+    chosen = None if case.slices is None or axis != scan.plane else set(case.slices)
+    for index in box.range_along(axis):
+        if chosen is not None and index not in chosen:
+            continue
+        picture, placement = prepare(scan, index, region, rules, values, axis)
+        classes = case.truth[slice_box(scan.grid.shape, axis, index).slices].squeeze(axis)[region]
+        inside = np.stack([np.isin(classes, group) for group in groups]).astype(np.float32)
+        turned = placement.turn.apply(torch.from_numpy(inside))
+        truth = into_square(turned, placement, fill=0.0)
         as_bytes = ((torch.from_numpy(picture) + 1.0) * 127.5).round().to(torch.uint8)
-        result.append((as_bytes, (truth * 255.0).round().to(torch.uint8)))
-    return result
+        yield as_bytes, (truth * 255.0).round().to(torch.uint8)

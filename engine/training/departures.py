@@ -50,6 +50,8 @@ def _of_weights(start: Start) -> Iterator[str]:
 
 def _of_network(start: Start) -> Iterator[str]:
     network = start.network
+    if network.channel_classes > 1:
+        yield "Several classes are coded in the mask picture's channels; the paper has one target."
     if start.preset != "paper" and start.base is None:
         yield "The network is narrower."
     if isinstance(network.vision_encoder, TrunkVisionEncoder):
@@ -72,7 +74,8 @@ def _of_objective(objective: Objective) -> Iterator[str]:
     elif objective.sdseg_weight != 1:
         yield f"Eq. 3 as a whole has the weight {objective.sdseg_weight:g}."
     if objective.mask_weight:
-        yield "The decoded mask is a term of the loss (cross-entropy and Dice)."
+        part = "" if objective.mask_crop >= 1 else ", of a random part of each picture"
+        yield f"The decoded mask is a term of the loss (cross-entropy and Dice{part})."
     if objective.pyramid_weight:
         yield "A second mask term on the pyramid was used while training, then dropped."
     if objective.last_share:
@@ -80,6 +83,12 @@ def _of_objective(objective: Objective) -> Iterator[str]:
 
 
 def _of_optimisation(rules: Optimisation) -> Iterator[str]:
+    if rules.freeze_encoder:
+        yield "The vision encoder's pre-trained part was frozen."
+    if rules.prior_steps:
+        yield f"The U-Net learnt mask latents alone for {rules.prior_steps} steps first."
+    if rules.latent_variants:
+        yield f"Each picture was seen in {rules.latent_variants} fixed positions."
     if rules.ema_all:
         yield "The vision encoder's weights are averaged too."
     paper = Optimisation()
@@ -107,6 +116,12 @@ def _of_pictures(rules: Preprocessing, augmentation: Augmentation) -> Iterator[s
     if augmentation.flips != paper.flips:
         yield f"Flips: {augmentation.flips or 'none'} (paper: {paper.flips})."
     names = [f.name for f in fields(Augmentation) if f.name != "flips"]
-    more = [n for n in names if getattr(augmentation, n) != getattr(paper, n)]
+    more = [
+        n.replace("_", " ") for n in names
+        if n not in ("effects", "empty_share") and getattr(augmentation, n) != getattr(paper, n)
+    ]  # fmt: skip
+    more += [name.replace("_", " ") for name, _ in augmentation.effects]
+    if augmentation.empty_share:
+        yield f"{augmentation.empty_share:.0%} of the pictures are views without the target."
     if more:
         yield f"Augmentation beyond flips: {', '.join(more)}."

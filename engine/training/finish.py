@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.domain.targets import Target
-from engine.evaluation.scores import Scores
+from engine.evaluation.scores import Scores, mean_of
 from engine.evaluation.scoring import find_pairs, read_names, score_model
+from engine.evaluation.stability import measure_stability
+from engine.evaluation.target_free import false_finds
 from engine.models.card import render_card
 from engine.models.schema import FitStatistic, Lineage, ModelInfo, TargetEntry
 from engine.models.store import read_entry
@@ -22,9 +23,12 @@ from engine.training.fit_data import has_colour, seen_features
 from engine.training.options import TrainOptions
 from engine.training.start import Start
 from engine.training.trainer import Trainer
+from engine.training.validation import best_temperature
 
 Say = Callable[[str], None]
 DRAFT = "draft"
+# Enough to tell a model that ignores its noise from one that does not.
+SPREAD_CASES, SPREAD_RUNS = 10, 4
 
 
 def finish(
@@ -53,9 +57,11 @@ def finish(
     shutil.rmtree(draft, ignore_errors=True)
     try:
         save_model(draft, trainer.network, info, "", cloud.tensors())
+        segmenter = Segmenter.load(read_entry(draft), trainer.device.type)
         for split in (options.val, options.test):
             if split is not None:
-                scores |= _scores_of(draft, options, split, say)
+                scores |= _scores_of(segmenter, options, split, say)
+        scores |= _habits(segmenter, options, options.test or options.val, say)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     info = info.model_copy(update={"scores": scores})
@@ -83,16 +89,35 @@ def _measure_fit(trainer: Trainer, options: TrainOptions) -> tuple[FitCloud, Fit
     return cloud, statistic
 
 
-def _scores_of(draft: Path, options: TrainOptions, split: Path, say: Say) -> dict[str, Any]:
-    segmenter = Segmenter.load(read_entry(draft))
+def _scores_of(
+    segmenter: Segmenter, options: TrainOptions, split: Path, say: Say
+) -> dict[str, Any]:
     pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
-    target: Target = options.target
-    scores: Scores = score_model(segmenter, pairs, {target.name: target})
+    scores: Scores = score_model(segmenter, pairs, {t.name: t for t in options.targets})
     found = {
         f"Dice on {split.name}, {len(pairs)} cases, native grid": scores.mean("dice"),
         f"IoU on {split.name}": scores.mean("iou"),
     }
-    say("; ".join(f"{name}: {value:.4f}" for name, value in found.items()))
+    if len(options.targets) > 1:
+        for target in options.targets:
+            rows = [figures[target.name]["dice"] for figures in scores.cases.values()]
+            found[f"Dice of {target.name} on {split.name}"] = mean_of(rows)
+    say("; ".join(f"{name}: {value:.4f}" for name, value in found.items() if value is not None))
+    return found
+
+
+def _habits(segmenter: Segmenter, options: TrainOptions, split: Path, say: Say) -> dict[str, Any]:
+    """False finds where there is no target, and how far samples differ."""
+    pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
+    values = tuple(sorted({n for t in options.targets for n in t.class_ids}))
+    finds = false_finds(segmenter, pairs, values)
+    spread = measure_stability(segmenter, pairs[:SPREAD_CASES], SPREAD_RUNS)
+    found: dict[str, Any] = {
+        f"target-free views of {split.name}": finds.views,
+        "share of them with more than 0.1 % foreground": finds.share,
+        f"mean pairwise Dice of {SPREAD_RUNS} runs with their own noise": spread["masks"]["dice"],
+    }
+    say("; ".join(f"{name}: {value}" for name, value in found.items()))
     return found
 
 
@@ -105,13 +130,18 @@ def _describe(
     identity, network = options.identity, trainer.network
     trunk = isinstance(network.vision_encoder, TrunkVisionEncoder)
     share = options.objective.last_share
+    temperature = None
+    if network.channel_classes > 1:
+        temperature = best_temperature(network, trainer.val_data, trainer.device, options.seed)
     return ModelInfo(
         name=identity.name,
         title=identity.title or identity.name,
         preset=start.preset,
         kind=identity.kind,
-        classes={1: options.target.name},
-        targets=(TargetEntry(name=options.target.name, class_ids=options.target.class_ids),),
+        classes=options.classes,
+        targets=tuple(TargetEntry(name=t.name, class_ids=t.class_ids) for t in options.targets),
+        class_coding="binary" if len(options.groups) == 1 else "channels",
+        softmax_temperature=temperature,
         preprocessing=options.preprocessing,
         plane=options.plane,
         roi=options.roi,
@@ -122,16 +152,20 @@ def _describe(
         scale_factor=network.scale_factor,
         precision="fp32" if start.preset == "paper" else "fp16",
         fit=statistic,
-        lineage=Lineage(
-            parent_sha256=start.parent_sha256,
-            initial_weights=start.weights,
-            data=identity.data,
-            train_cases=len(trainer.train_data.names),
-            command=options.command,
-            steps=trainer.step,
-            cpu_minutes=round(trainer.cpu_minutes, 1),
-            recipe=options.recipe,
-        ),
+        lineage=_lineage(options, trainer, start),
         departures=departures(options, start),
         licence=identity.licence,
+    )
+
+
+def _lineage(options: TrainOptions, trainer: Trainer, start: Start) -> Lineage:
+    return Lineage(
+        parent_sha256=start.parent_sha256,
+        initial_weights=start.weights,
+        data=options.identity.data,
+        train_cases=len(trainer.train_data.names),
+        command=options.command,
+        steps=trainer.step,
+        cpu_minutes=round(trainer.cpu_minutes, 1),
+        recipe=options.recipe,
     )

@@ -12,6 +12,7 @@ from engine.sdseg.fit_check import FIT_SLICES, spread
 from engine.training.augment import augment
 from engine.training.dataset import SliceDataset
 from engine.training.options import Augmentation
+from engine.training.randomness import place_generators
 
 # Small changes of position, exposure and sharpness, the same for every model: what differs between
 # two good pictures of one kind, not what a model is trained to bear.
@@ -38,14 +39,14 @@ NEARLY_ALL = 0.98
 
 def seen_features(data: SliceDataset) -> Tensor:
     """Features of a few slices of each case and of varied copies of them, float32 [N, D]."""
-    places = torch.tensor([n for case in range(len(data.names)) for n in _slices_of(data, case)])
+    places = [n for case in range(len(data.names)) for n in _slices_of(data, case)]
     copies = min(MOST_COPIES, max(1, math.ceil(PICTURES_WANTED / len(places))))
-    generator = torch.Generator().manual_seed(SEED)
     rows: list[Tensor] = []
     for place in places:
-        picture, mask = data.batch(place[None])
+        picture, mask = data.batch(torch.tensor([place]))
         many = picture.repeat(copies, 1, 1, 1), mask.repeat(copies, 1, 1, 1)
-        varied, _ = augment(*many, OTHER_SCANNERS, generator)
+        draws = place_generators(SEED, "fit", place, range(copies))
+        varied, _ = augment(*many, OTHER_SCANNERS, draws)
         rows.append(fit_features(torch.cat([picture, varied])))
     return torch.cat(rows)
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.sdseg.network import SDSegNetwork
+from engine.models.schema import CHANNELS
+from engine.sdseg.network import SDSegNetwork, class_maps
 
 # The decoder answers about -1 and 1; this makes of it logits of about 2 % and 98 %.
 LOGIT_SCALE = 4.0
 
 
 def mask_picture(masks: Tensor) -> Tensor:
-    """Masks [B, 1, H, W] in {0, 1} as the autoencoder's picture: [B, 3, H, W] in {-1, 1}."""
-    return (masks * 2.0 - 1.0).expand(-1, 3, -1, -1)
+    """Masks [B, C, H, W] in {0, 1} as the autoencoder's picture: [B, 3, H, W] in {-1, 1}.
+
+    One class fills all three channels; of two or three each has its own, and what is left is -1.
+    """
+    if masks.shape[1] == 1:
+        return (masks * 2.0 - 1.0).expand(-1, CHANNELS, -1, -1)
+    missing = CHANNELS - masks.shape[1]
+    return F.pad(masks, (0, 0, 0, 0, 0, missing)) * 2.0 - 1.0
 
 
 def noise_and_latent_loss(
@@ -34,18 +42,28 @@ def noise_and_latent_loss(
 
 
 def dice_loss(probability: Tensor, masks: Tensor) -> Tensor:
-    """1 - soft Dice, a mean over the batch; both [B, 1, H, W]."""
-    both = (probability * masks).sum(dim=(1, 2, 3))
-    either = probability.sum(dim=(1, 2, 3)) + masks.sum(dim=(1, 2, 3))
+    """1 - soft Dice, a mean over batch and classes; both [B, C, H, W]."""
+    both = (probability * masks).sum(dim=(2, 3))
+    either = probability.sum(dim=(2, 3)) + masks.sum(dim=(2, 3))
     return (1.0 - (2.0 * both + 1.0) / (either + 1.0)).mean()
 
 
 def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy + Dice of mask logits [B, 1, H, W] against {0, 1}."""
-    entropy = F.binary_cross_entropy_with_logits(logits, masks)
-    return entropy + dice_loss(logits.sigmoid(), masks)
+    """Cross-entropy + Dice of mask logits against masks [B, C, H, W] in {0, 1}.
+
+    Args:
+        logits: [B, 1, H, W] for one class; else [B, C + 1, H, W], the background's first.
+        masks: at most one class a pixel.
+    """
+    if masks.shape[1] == 1:
+        entropy = F.binary_cross_entropy_with_logits(logits, masks)
+        return entropy + dice_loss(logits.sigmoid(), masks)
+    truth = torch.cat([1.0 - masks.sum(dim=1, keepdim=True), masks], dim=1).argmax(dim=1)
+    return F.cross_entropy(logits, truth) + dice_loss(logits.softmax(dim=1)[:, 1:], masks)
 
 
-def decoded_logits(picture: Tensor) -> Tensor:
-    """A decoded mask picture [B, 3, H, W] as logits [B, 1, H, W]; 0 stays the threshold."""
-    return picture.float().mean(dim=1, keepdim=True) * LOGIT_SCALE
+def decoded_logits(picture: Tensor, classes: int) -> Tensor:
+    """A decoded mask picture [B, 3, H, W] as the logits that `mask_loss` takes."""
+    if classes == 1:
+        return picture.float().mean(dim=1, keepdim=True) * LOGIT_SCALE
+    return class_maps(picture.float(), classes) * LOGIT_SCALE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,12 @@ class Augmentation:
         saturation: largest relative change of saturation (colour pictures only).
         blur: largest standard deviation of a Gaussian blur, in pixels.
         noise: largest standard deviation of added noise, of the range -1..1.
+        levels: (largest lower end, smallest upper end) of a random window on the range 0..1;
+            (0, 1) leaves it as it is.
+        jpeg: lowest quality of JPEG for half of the pictures; 100 = off.
+        effects: (name in `engine.training.effects`, chance) of MONAI's transforms.
+        empty_share: share of the pictures that are replaced by a closer view without the target,
+            where there is one.
     """
 
     flips: str = "hv"
@@ -41,6 +48,10 @@ class Augmentation:
     saturation: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
+    levels: tuple[float, float] = (0.0, 1.0)
+    jpeg: float = 100.0
+    effects: tuple[tuple[str, float], ...] = ()
+    empty_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class Objective:
         mask_weight: weight of the mask term (cross-entropy + Dice of the decoded mask); 0 = paper.
         pyramid_weight: weight of a second mask term straight on the trunk's pyramid, dropped after
             training; 0 = paper.
+        mask_crop: side of the part of each picture that the mask term decodes, as a share of the
+            picture's; a part costs less time than the whole.
         last_share: share of the samples trained at T-1, the rest uniform; 0 = paper.
     """
 
@@ -60,6 +73,7 @@ class Objective:
     sdseg_weight: float = 1.0
     mask_weight: float = 0.0
     pyramid_weight: float = 0.0
+    mask_crop: float = 1.0
     last_share: float = 0.0
 
 
@@ -73,7 +87,13 @@ class Optimisation:
         scale_lr: False to use `base_lr` as it is.
         warmup: steps of linear warm-up.
         decay: "constant" after the warm-up, or "cosine" to zero.
-        trunk_factor: learning rate of a pre-trained trunk against the rest.
+        encoder_factor: learning rate of the vision encoder, its trunk apart, against the U-Net's.
+        trunk_factor: learning rate of a pre-trained trunk against the U-Net's.
+        freeze_encoder: the vision encoder keeps its starting weights; of one with a trunk the trunk
+            alone, since its pyramid has none to start from.
+        latent_variants: geometric variants of each picture whose mask latents are kept (mean and
+            log-variance, sampled anew at each step); 0 = a new variant and its latent each time.
+        prior_steps: steps that the U-Net learns mask latents alone, without pictures, first.
         weight_decay: of AdamW.
         clip: largest norm of the gradient; 0 = not clipped.
         ema_decay: cap of the moving average's decay.
@@ -88,7 +108,11 @@ class Optimisation:
     scale_lr: bool = True
     warmup: int = 10_000
     decay: Literal["constant", "cosine"] = "constant"
+    encoder_factor: float = 1.0
     trunk_factor: float = 0.3
+    freeze_encoder: bool = False
+    latent_variants: int = 0
+    prior_steps: int = 0
     weight_decay: float = 1e-2
     clip: float = 0.0
     ema_decay: float = 0.9999
@@ -125,7 +149,9 @@ class TrainOptions:
         images, masks: folders whose files pair up by stem.
         train, val, test: text files with one stem a line; `test` is only scored at the end.
         output: the model folder to write; the run's own files lie in `OUTPUT.run` beside it.
-        target: what becomes foreground.
+        targets: what the model finds. Of a single one all mask values become one class, 1; of
+            several the mask values stay the class ids (`class_ids`).
+        class_names: of the class ids; an id without one is called after its target or number.
         preset: name of an `SDSegConfig`; None is the base model's, or `paper` without one.
         prediction_type: what the U-Net predicts; None is the preset's or the base model's.
         start: model folder to start from (the base model), or None.
@@ -139,10 +165,11 @@ class TrainOptions:
     train: Path
     val: Path
     output: Path
-    target: Target
+    targets: tuple[Target, ...]
     preprocessing: Preprocessing
     identity: Identity
     test: Path | None = None
+    class_names: Mapping[int, str] = field(default_factory=dict)
     preset: str | None = None
     prediction_type: Literal["epsilon", "sample", "v_prediction"] | None = None
     plane: Literal["scan", "axial", "coronal", "sagittal"] = "scan"
@@ -159,6 +186,22 @@ class TrainOptions:
     threads: int = 0
     command: str = ""
     recipe: str = ""
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The mask values of each class that the network tells apart, in order."""
+        if len(self.targets) == 1:
+            return (self.targets[0].class_ids,)
+        return tuple((n,) for n in sorted({n for t in self.targets for n in t.class_ids}))
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """Class id of the model -> name."""
+        if len(self.targets) == 1:
+            return {1: self.targets[0].name}
+        alone = {t.class_ids[0]: t.name for t in self.targets if len(t.class_ids) == 1}
+        names = {n: f"class {n}" for (n,) in self.groups} | alone | dict(self.class_names)
+        return {n: names[n] for (n,) in self.groups}
 
     @property
     def run_folder(self) -> Path:

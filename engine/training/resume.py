@@ -35,7 +35,7 @@ def settings(options: TrainOptions) -> dict[str, Any]:
     found: dict[str, Any] = {
         "train": _digest(read_names(options.train)),
         "val": _digest(read_names(options.val)),
-        "target": list(options.target.class_ids),
+        "target": [list(group) for group in options.groups],
         "preset": options.preset or "paper",
         "prediction_type": options.prediction_type,
         "plane": options.plane,

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.evaluation.scoring import find_pairs, read_names
-from engine.sdseg.devices import choose_device
 from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.system.interrupt import Interrupt
@@ -18,10 +17,14 @@ from engine.training.autoencoder import ceiling, train_autoencoder
 from engine.training.checkpoint import read_state
 from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.finish import finish
+from engine.training.geometry import exclusive
 from engine.training.losses import mask_picture
 from engine.training.options import TrainOptions
+from engine.training.prior import train_prior
 from engine.training.resume import check_same, settings
+from engine.training.sources import PairSource
 from engine.training.start import Start, make_start
+from engine.training.team import Team
 from engine.training.trainer import Progress, Trainer
 
 Say = Callable[[str], None]
@@ -33,7 +36,7 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
     Args:
         options: everything about the run.
         device_name: "auto", "cpu" or "cuda".
-        say: told one line at a time what happens.
+        say: told one line at a time what happens, in the first process of several.
 
     Returns:
         What `--json` reports.
@@ -47,35 +50,47 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    device = choose_device(device_name)
+    team = Team(device_name)
+    team.places(options.optimisation.batch)
+    tell = say if team.is_first else _silent
     chosen = settings(options)
     state = read_state(options.run_folder) if options.resume else None
     if state is not None:
         check_same(state, chosen, options.run_folder)
         chosen["init"] = state.get("settings", chosen)["init"]
-    train, val = _read_data(options, say)
-    start = make_start(options, None if state is None else state.get("start", {}), say)
-    network = start.network.to(device)
+    train, val = _read_data(options, tell)
+    start = make_start(options, None if state is None else state.get("start", {}), tell)
+    network = start.network.to(team.device)
     remember = {"settings": chosen, "start": start.remembered()}
-    trainer = Trainer(network, train, val, options, device, remember)
-    if state is not None and trainer.restore(options.run_folder):
-        say(f"resumed at step {trainer.step}")
-    elif options.start is None:
-        _prepare_latents(start, train, options, device, say)
-    top = ceiling(network.autoencoder, val, device)
-    say(f"encode -> decode Dice on val: {top:.4f}; scale factor {network.scale_factor:.4f}")
+    resumed = state is not None
+    if not resumed and options.start is None and team.is_first:
+        _prepare_latents(start, train, options, team.device, tell)
+    team.share_weights(network)
+    network.scale_factor = team.share(network.scale_factor)
+    trainer = Trainer(network, train, val, options, team, remember)
+    if resumed and trainer.restore(options.run_folder):
+        tell(f"resumed at step {trainer.step}")
+    top = ceiling(network.autoencoder, val, team.device) if team.is_first else 0.0
+    tell(f"encode -> decode Dice on val: {top:.4f}; scale factor {network.scale_factor:.4f}")
     with Interrupt() as interrupt:
-        trainer.run(lambda p: _report(p, trainer, say), lambda: interrupt.raised)
-    return finish(options, trainer, start, top, say)
+        trainer.run(lambda p: _report(p, trainer, tell), lambda: interrupt.raised)
+    outcome = finish(options, trainer, start, top, tell) if team.is_first else None
+    return team.share(outcome)
+
+
+def _silent(text: str) -> None:
+    del text
 
 
 def _read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDataset]:
     found: list[SliceDataset] = []
     for split in (options.train, options.val):
         pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
-        data = read_dataset(pairs, options.preprocessing, options.target, options.plane)
-        if not (data.masks > 127).any():
-            raise UserError(f"No mask of {split.name} shows the target {options.target.name}.")
+        sources = [PairSource(pair) for pair in pairs]
+        data = read_dataset(sources, options.preprocessing, options.groups, options.plane)
+        for place, name in enumerate(options.classes.values()):
+            if not (data.masks[:, place] > 127).any():
+                raise UserError(f"No mask of {split.name} shows the target {name}.")
         say(f"{split.name}: {len(pairs)} cases, {len(data)} slices")
         found.append(data)
     both = sorted({*found[0].names} & {*found[1].names})
@@ -103,12 +118,17 @@ def _prepare_latents(
     if "autoencoder" in start.fresh:
         _train_autoencoder(network, data, options, device, say)
     with torch.no_grad():
-        first = (data.masks[: options.optimisation.batch].float()[:, None] / 255.0 > 0.5).float()
+        first = exclusive(data.batch(torch.arange(min(options.optimisation.batch, len(data))))[1])
         latents = network.encode_mask(mask_picture(first).to(device))
         network.scale_factor = 1.0 / max(float(latents.std()), 1e-6)
         if not isinstance(network.vision_encoder, TrunkVisionEncoder):
             state: dict[str, Tensor] = network.autoencoder.encoder.state_dict()
             network.vision_encoder.encoder.load_state_dict(state)
+    if options.optimisation.prior_steps:
+        with Interrupt() as interrupt:
+            train_prior(
+                network, data, options, device, _told("prior", say), lambda: interrupt.raised
+            )
 
 
 def _train_autoencoder(
@@ -118,10 +138,6 @@ def _train_autoencoder(
     device: torch.device,
     say: Say,
 ) -> None:
-    def progress(step: int, loss: float) -> None:
-        if step % 100 == 0:
-            say(f"autoencoder step {step}: loss {loss:.4f}")
-
     with Interrupt() as interrupt:
         train_autoencoder(
             network.autoencoder,
@@ -129,9 +145,17 @@ def _train_autoencoder(
             options.optimisation,
             options.seed,
             device,
-            progress,
+            _told("autoencoder", say),
             lambda: interrupt.raised,
         )
+
+
+def _told(part: str, say: Say) -> Callable[[int, float], None]:
+    def progress(step: int, loss: float) -> None:
+        if step % 100 == 0:
+            say(f"{part} step {step}: loss {loss:.4f}")
+
+    return progress
 
 
 def _report(progress: Progress, trainer: Trainer, say: Say) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import UserError
-from engine.models.schema import ModelInfo, Schedule
+from engine.models.schema import CHANNELS, ModelInfo, Schedule
 from engine.models.store import read_entry
 from engine.sdseg.config import PRESETS, SDSegConfig
 from engine.sdseg.folder import load_model
@@ -91,7 +91,17 @@ def make_start(options: TrainOptions, remembered: Mapping[str, Any] | None, say:
 
 
 def _configuration(options: TrainOptions) -> SDSegConfig:
-    config = replace(PRESETS[options.preset or "paper"], size=options.preprocessing.size)
+    count = len(options.groups)
+    if count > CHANNELS:
+        raise UserError(
+            f"{count} classes were asked for; a mask picture has {CHANNELS} channels.",
+            hint="Train with fewer targets, or join some of them: --target organs=1,2,3,4.",
+        )
+    config = replace(
+        PRESETS[options.preset or "paper"],
+        size=options.preprocessing.size,
+        channel_classes=count,
+    )
     if options.prediction_type:
         config = replace(config, prediction_type=options.prediction_type)
     return config
@@ -128,6 +138,7 @@ def check_base(info: ModelInfo, options: TrainOptions) -> None:
         ("--preset", _family(options.preset), (info.preset, info.vision_encoder)),
         ("--prediction", options.prediction_type, info.prediction_type),
         ("--size", options.preprocessing.size, info.preprocessing.size),
+        ("--target", tuple(options.classes), info.class_ids),
     ):
         if wanted not in (None, found):
             raise UserError(

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import Cancelled, UserError
-from engine.evaluation.metrics import dice
 from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.training.augment import augment
@@ -27,9 +25,12 @@ from engine.training.checkpoint import (
 )
 from engine.training.dataset import SliceDataset
 from engine.training.ema import Ema
-from engine.training.losses import decoded_logits, mask_loss, mask_picture, noise_and_latent_loss
+from engine.training.latents import MaskLatents
+from engine.training.objective import Losses
 from engine.training.options import TrainOptions
-from engine.training.randomness import batch_indices, step_generator
+from engine.training.randomness import batch_indices, normal, place_generators, step_generator
+from engine.training.team import Team
+from engine.training.validation import mean_dice
 
 CURVES = "curves.csv"
 COLUMNS = ("step", "cpu_minutes", "loss", "noise", "latent", "mask", "pyramid", "val_dice")
@@ -60,7 +61,7 @@ class Trainer:
         train: SliceDataset,
         val: SliceDataset,
         options: TrainOptions,
-        device: torch.device,
+        team: Team,
         remember: Mapping[str, Any] | None = None,
     ) -> None:
         self.network = network
@@ -68,27 +69,35 @@ class Trainer:
         self.train_data = train
         self.val_data = val
         self.options = options
-        self.device = device
-        self.pyramid_head = self._make_pyramid_head()
+        self.team = team
+        self.device = team.device
+        rules = options.optimisation
+        self.losses = Losses(
+            network, options.objective, train.class_count, train.size, rules.precision
+        ).to(self.device)
+        if rules.freeze_encoder:
+            encoder = network.vision_encoder
+            part = encoder.trunk if isinstance(encoder, TrunkVisionEncoder) else encoder
+            part.requires_grad_(False)
         self.optimiser = self._make_optimiser()
-        self.ema = Ema(self._averaged(), options.optimisation.ema_decay)
+        self.module = team.wrap(self.losses)
+        self.latents = MaskLatents(
+            network, train, options.augmentation, options.seed, rules.latent_variants,
+            rules.precision, self.device,
+        )  # fmt: skip
+        self.ema = Ema(self._averaged(), rules.ema_decay)
         self.step = 0
         self.cpu_seconds = 0.0
         self._started = time.process_time()
 
     @property
     def cpu_minutes(self) -> float:
-        """Processor time of the whole run, earlier parts included, in minutes."""
-        return (self.cpu_seconds + time.process_time() - self._started) / 60.0
+        """Processor time of the whole run, earlier parts and other processes included, in minutes.
 
-    def _make_pyramid_head(self) -> nn.Conv2d | None:
-        encoder = self.network.vision_encoder
-        if not self.options.objective.pyramid_weight:
-            return None
-        if not isinstance(encoder, TrunkVisionEncoder):
-            raise UserError("A mask term on the pyramid needs a vision encoder with a trunk.")
-        # 64 logits a latent cell, one for each of its 8 x 8 pixels.
-        return nn.Conv2d(encoder.config["pyramid_channels"], 64, 1).to(self.device)
+        The other processes are taken to be as busy as this one.
+        """
+        here = time.process_time() - self._started
+        return (self.cpu_seconds + here * self.team.size) / 60.0
 
     def _averaged(self) -> Iterator[tuple[str, nn.Parameter]]:
         yield from self.network.unet.named_parameters(prefix="unet")
@@ -97,17 +106,20 @@ class Trainer:
 
     def _make_optimiser(self) -> torch.optim.AdamW:
         rules, encoder = self.options.optimisation, self.network.vision_encoder
-        rate = rules.learning_rate
-        trunk = list(encoder.trunk.parameters()) if isinstance(encoder, TrunkVisionEncoder) else []
-        inside = {id(p) for p in trunk}
-        rest = [p for p in encoder.parameters() if id(p) not in inside]
-        rest += list(self.network.unet.parameters())
-        rest += list(self.pyramid_head.parameters()) if self.pyramid_head else []
-        groups = [{"params": rest, "lr": rate}]
-        if trunk:
-            groups.append({"params": trunk, "lr": rate * rules.trunk_factor})
-        for group in groups:
-            group["initial_lr"] = group["lr"]
+        trunk = encoder.trunk if isinstance(encoder, TrunkVisionEncoder) else None
+        inside = {id(p) for p in trunk.parameters()} if trunk else set[int]()
+        head = self.losses.pyramid_head
+        parts: list[tuple[list[nn.Parameter], float]] = [
+            ([*self.network.unet.parameters(), *(head.parameters() if head else ())], 1.0),
+            ([p for p in encoder.parameters() if id(p) not in inside], rules.encoder_factor),
+            (list(trunk.parameters()) if trunk else [], rules.trunk_factor),
+        ]
+        groups: list[dict[str, Any]] = []
+        for parameters, factor in parts:
+            learning = [p for p in parameters if p.requires_grad]
+            if learning:
+                rate = rules.learning_rate * factor
+                groups.append({"params": learning, "lr": rate, "initial_lr": rate})
         return torch.optim.AdamW(groups, weight_decay=rules.weight_decay)
 
     def run(
@@ -122,7 +134,7 @@ class Trainer:
             UserError: the loss became NaN; the last good checkpoint stays.
         """
         while self.step < self.options.optimisation.steps:
-            if is_cancelled and is_cancelled():
+            if self.team.any(bool(is_cancelled and is_cancelled())):
                 self.save()
                 raise Cancelled
             losses = self._update()
@@ -137,6 +149,8 @@ class Trainer:
 
     def _after_step(self, losses: dict[str, float]) -> float | None:
         options = self.options
+        if not self.team.is_first:
+            return None
         last = self.step == options.optimisation.steps
         val_dice = self.validate() if last or self.step % options.val_every == 0 else None
         if val_dice is not None or self.step % 20 == 0:
@@ -147,16 +161,13 @@ class Trainer:
 
     def _update(self) -> dict[str, float]:
         """One step of gradient descent."""
-        options, rules = self.options, self.options.optimisation
-        generator = step_generator(options.seed, "train", self.step)
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))  # dropout
-        indices = batch_indices(len(self.train_data), rules.batch, generator)
-        pictures, masks = augment(*self.train_data.batch(indices), options.augmentation, generator)
-        self._set_rate()
+        rules = self.options.optimisation
         self.network.unet.train()
         self.network.vision_encoder.train()
-        losses = self._losses(pictures.to(self.device), masks.to(self.device), generator)
-        if not math.isfinite(losses["loss"].item()):
+        self._set_rate()
+        losses = self.module(*self._batch())
+        values = self.team.mean(losses)
+        if not math.isfinite(values["loss"]):
             raise UserError(
                 f"The loss is not a number at step {self.step}.",
                 hint="Use a lower learning rate; the last good state is kept and can be resumed.",
@@ -165,10 +176,46 @@ class Trainer:
         losses["loss"].backward()
         trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         limit = rules.clip or math.inf
-        torch.nn.utils.clip_grad_norm_(trained, limit, error_if_nonfinite=True)
+        try:
+            torch.nn.utils.clip_grad_norm_(trained, limit, error_if_nonfinite=True)
+        except RuntimeError as error:
+            raise UserError(
+                f"A gradient is not a number at step {self.step}.",
+                hint="Use a lower learning rate; the last good state is kept and can be resumed.",
+            ) from error
         self.optimiser.step()
         self.ema.update(self._averaged())
-        return {name: value.item() for name, value in losses.items()}
+        return values
+
+    def _batch(self) -> tuple[Any, ...]:
+        """This process's part of the step's batch, as `Losses.forward` takes it.
+
+        Everything random is drawn on the CPU, so that every device sees the same.
+        """
+        options, rules = self.options, self.options.optimisation
+        places = self.team.places(rules.batch)
+        order = step_generator(options.seed, "order", self.step)
+        indices = batch_indices(len(self.train_data), rules.batch, order)
+        indices = indices[places.start : places.stop]
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=order)))  # dropout
+        draws = place_generators(options.seed, "train", self.step, places)
+        keys, matrices = self.latents.choose(indices, draws)
+        pictures, masks = self.train_data.batch(indices)
+        pictures, masks = augment(pictures, masks, options.augmentation, draws, matrices)
+        side = self.train_data.size // 8
+        posterior, noise = (normal((4, side, side), draws) for _ in range(2))
+        z0 = self.latents.sample(masks, keys, posterior)
+        t = torch.stack([self._timestep(g) for g in draws])
+        corners = self.losses.corners(masks, draws)
+        on = self.device
+        return pictures.to(on), masks.to(on), z0, noise.to(on), t.to(on), corners
+
+    def _timestep(self, generator: torch.Generator) -> Tensor:
+        """T-1 for a share of the samples, else uniform; int64 []."""
+        last = self.network.schedule.last
+        uniform = torch.randint(last + 1, (), generator=generator)
+        at_last = torch.rand((), generator=generator) < self.options.objective.last_share
+        return torch.where(at_last, last, uniform)
 
     def _set_rate(self) -> None:
         rules = self.options.optimisation
@@ -178,52 +225,6 @@ class Trainer:
             factor = 0.5 * (1.0 + math.cos(math.pi * done))
         for group in self.optimiser.param_groups:
             group["lr"] = group["initial_lr"] * factor
-
-    def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:
-        last = self.network.schedule.last
-        uniform = torch.randint(last + 1, (count,), generator=generator)
-        at_last = torch.rand(count, generator=generator) < self.options.objective.last_share
-        return torch.where(at_last, last, uniform)
-
-    def _losses(
-        self, pictures: Tensor, masks: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        network, goal = self.network, self.options.objective
-        autocast = torch.autocast(
-            self.device.type,
-            torch.bfloat16,
-            enabled=self.options.optimisation.precision == "bf16",
-        )
-        with torch.no_grad(), autocast:
-            z0 = network.encode_mask(mask_picture(masks), generator).float()
-        # Drawn on the CPU, so that every device sees the same noise.
-        noise = torch.randn(z0.shape, generator=generator).to(self.device)
-        t = self._timesteps(len(z0), generator).to(self.device)
-        z_t = network.schedule.add_noise(z0, noise, t)
-        with autocast:
-            condition, pyramid_logits = self._condition(pictures)
-            output = network.predict(z_t, t, condition)
-        output = output.float()
-        noise_l1, latent_l1 = noise_and_latent_loss(network, output, z0, z_t, noise, t)
-        losses = {"noise": noise_l1, "latent": latent_l1}
-        total = goal.sdseg_weight * (noise_l1 + goal.latent_lambda * latent_l1)
-        if goal.mask_weight:
-            estimate = network.schedule.latent_estimate(output, z_t, t, network.prediction_type)
-            with autocast:
-                decoded = network.decode_picture(estimate)
-            losses["mask"] = mask_loss(decoded_logits(decoded), masks)
-            total = total + goal.mask_weight * losses["mask"]
-        if pyramid_logits is not None:
-            losses["pyramid"] = mask_loss(pyramid_logits.float(), masks)
-            total = total + goal.pyramid_weight * losses["pyramid"]
-        return {"loss": total, **losses}
-
-    def _condition(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
-        encoder = self.network.vision_encoder
-        if self.pyramid_head is None or not isinstance(encoder, TrunkVisionEncoder):
-            return self.network.condition(pictures), None
-        pyramid = encoder.pyramid(pictures)
-        return encoder.out(pyramid), F.pixel_shuffle(self.pyramid_head(pyramid), 8)
 
     @torch.inference_mode()
     def validate(self) -> float:
@@ -252,12 +253,15 @@ class Trainer:
             writer.writerow(row)
 
     def save(self) -> None:
-        """Writes a checkpoint from which the run goes on equal."""
+        """Writes a checkpoint from which the run goes on equal; the first process does."""
+        if not self.team.is_first:
+            return
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.averages.items()}
         tensors |= optimiser_tensors(self.optimiser)
-        if self.pyramid_head is not None:
-            tensors |= {f"pyramid.{k}": v for k, v in self.pyramid_head.state_dict().items()}
+        head = self.losses.pyramid_head
+        if head is not None:
+            tensors |= {f"pyramid.{k}": v for k, v in head.state_dict().items()}
         state = {
             **self.remember,
             "step": self.step,
@@ -278,8 +282,8 @@ class Trainer:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.network.load_state_dict(under("network."))
-        if self.pyramid_head is not None:
-            self.pyramid_head.load_state_dict(under("pyramid."))
+        if self.losses.pyramid_head is not None:
+            self.losses.pyramid_head.load_state_dict(under("pyramid."))
         self.ema.averages = {k: v.to(self.device) for k, v in under("ema.").items()}
         restore_optimiser(self.optimiser, tensors)
         self.step = state["step"]
@@ -287,26 +291,3 @@ class Trainer:
         self.network.scale_factor = state["scale_factor"]
         self.cpu_seconds += state["cpu_seconds"]
         return True
-
-
-def mean_dice(
-    network: SDSegNetwork, data: SliceDataset, device: torch.device, seed: int, batch: int = 8
-) -> float:
-    """Mean over cases of the Dice of single-step inference, at the network's size.
-
-    All slices of a case count as one mask.
-    """
-    size = data.pictures.shape[-1] // 8
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn((1, 4, size, size), generator=generator)
-    found: list[Tensor] = []
-    for start in range(0, len(data), batch):
-        indices = torch.arange(start, min(start + batch, len(data)))
-        pictures, _ = data.batch(indices)
-        condition = network.condition(pictures.to(device))
-        z0 = network.estimate_z0(noise.expand(len(indices), -1, -1, -1).to(device), condition)
-        found.append((network.decode(z0) > 0.5).cpu())
-    answers, truths = torch.cat(found).numpy(), (data.masks > 127).numpy()
-    cases = data.cases.numpy()
-    scores = [dice(answers[cases == n], truths[cases == n]) for n in range(len(data.names))]
-    return sum(scores) / len(scores)

@@ -1,0 +1,146 @@
+"""What is minimised, as one module: a batch in, its losses out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.errors import UserError
+from engine.sdseg.config import DOWN_SAMPLING
+from engine.sdseg.network import SDSegNetwork
+from engine.sdseg.vision import TrunkVisionEncoder
+from engine.training.losses import decoded_logits, mask_loss, noise_and_latent_loss
+from engine.training.options import Objective
+
+Corner = tuple[int, int]
+
+
+class Losses(nn.Module):
+    """Eq. 3 and the mask terms of a network.
+
+    Attributes:
+        network: its vision encoder and U-Net learn.
+        pyramid_head: 1x1 convolution from the trunk's pyramid to mask logits, 8 x 8 a cell, or
+            None.
+        crop: side of the decoded part in latent cells; None decodes all.
+    """
+
+    def __init__(
+        self, network: SDSegNetwork, goal: Objective, classes: int, size: int, precision: str
+    ) -> None:
+        """Of a network for `classes` and pictures of `size` pixels.
+
+        Raises:
+            UserError: the pyramid is wanted of a vision encoder that has none.
+        """
+        super().__init__()
+        self.network, self.goal, self.classes, self.precision = network, goal, classes, precision
+        self.pyramid_head = self._make_pyramid_head()
+        cells = size // DOWN_SAMPLING
+        side = max(1, round(cells * goal.mask_crop))
+        self.crop = side if side < cells else None
+        self.cells = cells
+
+    def _make_pyramid_head(self) -> nn.Conv2d | None:
+        encoder = self.network.vision_encoder
+        if not self.goal.pyramid_weight:
+            return None
+        if not isinstance(encoder, TrunkVisionEncoder):
+            raise UserError("A mask term on the pyramid needs a vision encoder with a trunk.")
+        maps = 1 if self.classes == 1 else self.classes + 1
+        return nn.Conv2d(encoder.config["pyramid_channels"], maps * DOWN_SAMPLING**2, 1)
+
+    def corners(self, masks: Tensor, generators: Sequence[torch.Generator]) -> list[Corner] | None:
+        """Where each picture is decoded for the mask term, as (row, column) of a latent cell.
+
+        A random pixel of the target lies inside where there is one.
+
+        Args:
+            masks: [B, C, S, S] in {0, 1}.
+            generators: one a picture.
+        """
+        if self.crop is None:
+            return None
+        found: list[Corner] = []
+        for mask, generator in zip(masks, generators, strict=True):
+            spots = torch.nonzero(mask.any(dim=0))
+            row, column, pick = torch.rand(3, generator=generator).tolist()
+            last = self.cells - self.crop
+            corner = [int(row * (last + 1)), int(column * (last + 1))]
+            if len(spots):
+                spot = spots[int(pick * len(spots))] // DOWN_SAMPLING
+                for axis in range(2):
+                    low = max(0, int(spot[axis]) - self.crop + 1)
+                    high = min(last, int(spot[axis]))
+                    share = (row, column)[axis]
+                    corner[axis] = low + int(share * (high - low + 1))
+            found.append((corner[0], corner[1]))
+        return found
+
+    def forward(
+        self,
+        pictures: Tensor,
+        masks: Tensor,
+        z0: Tensor,
+        noise: Tensor,
+        t: Tensor,
+        corners: list[Corner] | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses of a batch, each a mean; "loss" is their weighted sum.
+
+        Args:
+            pictures: [B, 3, S, S] in [-1, 1].
+            masks: [B, C, S, S] in {0, 1}.
+            z0, noise: mask latents and noise, [B, 4, h, w].
+            t: timesteps, int64 [B].
+            corners: from `corners`.
+        """
+        network, goal = self.network, self.goal
+        autocast = torch.autocast(
+            pictures.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+        )
+        z_t = network.schedule.add_noise(z0, noise, t)
+        with autocast:
+            condition, pyramid_logits = self._condition(pictures)
+            output = network.predict(z_t, t, condition)
+        output = output.float()
+        noise_l1, latent_l1 = noise_and_latent_loss(network, output, z0, z_t, noise, t)
+        losses = {"noise": noise_l1, "latent": latent_l1}
+        total = goal.sdseg_weight * (noise_l1 + goal.latent_lambda * latent_l1)
+        if goal.mask_weight:
+            estimate = network.schedule.latent_estimate(output, z_t, t, network.prediction_type)
+            part, truth = self._parts(estimate, masks, corners)
+            with autocast:
+                decoded = network.decode_picture(part)
+            losses["mask"] = mask_loss(decoded_logits(decoded, self.classes), truth)
+            total = total + goal.mask_weight * losses["mask"]
+        if pyramid_logits is not None:
+            losses["pyramid"] = mask_loss(pyramid_logits.float(), masks)
+            total = total + goal.pyramid_weight * losses["pyramid"]
+        return {"loss": total, **losses}
+
+    def _condition(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
+        encoder = self.network.vision_encoder
+        if self.pyramid_head is None or not isinstance(encoder, TrunkVisionEncoder):
+            return self.network.condition(pictures), None
+        pyramid = encoder.pyramid(pictures)
+        return encoder.out(pyramid), F.pixel_shuffle(self.pyramid_head(pyramid), DOWN_SAMPLING)
+
+    def _parts(
+        self, estimate: Tensor, masks: Tensor, corners: list[Corner] | None
+    ) -> tuple[Tensor, Tensor]:
+        """The latent cells that are decoded, and the same part of the masks."""
+        if corners is None or self.crop is None:
+            return estimate, masks
+        side, pixels = self.crop, self.crop * DOWN_SAMPLING
+        cells = [
+            z[:, r : r + side, c : c + side] for z, (r, c) in zip(estimate, corners, strict=True)
+        ]
+        parts = [
+            m[:, r * DOWN_SAMPLING :, c * DOWN_SAMPLING :][:, :pixels, :pixels]
+            for m, (r, c) in zip(masks, corners, strict=True)
+        ]
+        return torch.stack(cells), torch.stack(parts)

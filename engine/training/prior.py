@@ -1,0 +1,90 @@
+"""The U-Net learns what mask latents look like, before it sees a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from engine.errors import Cancelled
+from engine.sdseg.config import LATENT_CHANNELS
+from engine.sdseg.network import SDSegNetwork
+from engine.training.augment import augment
+from engine.training.dataset import SliceDataset
+from engine.training.latents import MaskLatents
+from engine.training.losses import noise_and_latent_loss
+from engine.training.options import TrainOptions
+from engine.training.randomness import batch_indices, normal, place_generators, step_generator
+
+
+def train_prior(
+    network: SDSegNetwork,
+    data: SliceDataset,
+    options: TrainOptions,
+    device: torch.device,
+    progress: Callable[[int, float], None] | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
+) -> None:
+    """Trains the U-Net on mask latents alone, as an unconditional latent diffusion model.
+
+    While it does so the condition's channels are zero, which is a U-Net of four channels. In the
+    end their part of the first convolution is set to zero: the widening of the authors' code.
+
+    Args:
+        network: with a trained autoencoder and its scale factor; the U-Net is changed in place.
+        data: only its masks are used.
+        options: `prior_steps`, batch, rate, lambda, augmentation and seed; t is uniform.
+        device: where the network is.
+        progress: called with (step, loss).
+        is_cancelled: asked at each step.
+
+    Raises:
+        Cancelled: `is_cancelled` said so.
+    """
+    rules = options.optimisation
+    kept = MaskLatents(
+        network, data, options.augmentation, options.seed, 0, rules.precision, device
+    )
+    unet = network.unet.train()
+    optimiser = torch.optim.AdamW(unet.parameters(), lr=rules.learning_rate, weight_decay=0.0)
+    for step in range(rules.prior_steps):
+        if is_cancelled and is_cancelled():
+            raise Cancelled
+        warm = min(1.0, (step + 1) / max(min(rules.warmup, rules.prior_steps // 10), 1))
+        optimiser.param_groups[0]["lr"] = rules.learning_rate * warm
+        loss = _loss(network, data, kept, options, step, device)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0, error_if_nonfinite=True)
+        optimiser.step()
+        if progress:
+            progress(step + 1, loss.item())
+    with torch.no_grad():
+        unet.conv_in.weight[:, LATENT_CHANNELS:] = 0.0
+
+
+def _loss(
+    network: SDSegNetwork,
+    data: SliceDataset,
+    kept: MaskLatents,
+    options: TrainOptions,
+    step: int,
+    device: torch.device,
+) -> torch.Tensor:
+    """Eq. 3 of one batch of mask latents without a condition."""
+    rules = options.optimisation
+    order = step_generator(options.seed, "prior", step)
+    draws = place_generators(options.seed, "prior", step, range(rules.batch))
+    pictures, masks = data.batch(batch_indices(len(data), rules.batch, order))
+    masks = augment(pictures, masks, options.augmentation, draws)[1]
+    side = data.size // 8
+    z0 = kept.sample(masks, None, normal((LATENT_CHANNELS, side, side), draws))
+    noise = normal((LATENT_CHANNELS, side, side), draws).to(device)
+    t = torch.randint(network.schedule.last + 1, (rules.batch,), generator=order).to(device)
+    z_t = network.schedule.add_noise(z0, noise, t)
+    channels = network.unet.config["in_channels"] - LATENT_CHANNELS
+    nothing = torch.zeros((rules.batch, channels, side, side), device=device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=rules.precision == "bf16"):
+        output = network.predict(z_t, t, nothing)
+    noise_l1, latent_l1 = noise_and_latent_loss(network, output.float(), z0, z_t, noise, t)
+    return noise_l1 + options.objective.latent_lambda * latent_l1

@@ -1,0 +1,93 @@
+"""The processes that train together; one alone where nothing else was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+
+from engine.errors import UserError
+from engine.sdseg.devices import choose_device
+
+
+class Team:
+    """Processes started by `torchrun` or `accelerate launch`, each with its part of every batch.
+
+    Attributes:
+        device: of this process.
+        rank, size: this process's number, and how many there are.
+    """
+
+    def __init__(self, device_name: str = "auto") -> None:
+        """Joins the others.
+
+        Raises:
+            UserError: the device is not there.
+        """
+        wanted = choose_device(device_name)
+        self._accelerator = Accelerator(cpu=wanted.type == "cpu")
+        self.device: torch.device = self._accelerator.device
+        self.rank: int = self._accelerator.process_index
+        self.size: int = self._accelerator.num_processes
+
+    @property
+    def is_first(self) -> bool:
+        """True in the one process that prints and writes."""
+        return self.rank == 0
+
+    def places(self, batch: int) -> range:
+        """This process's places in a batch.
+
+        Raises:
+            UserError: the batch can't be shared out evenly.
+        """
+        if batch % self.size:
+            raise UserError(
+                f"A batch of {batch} can't be shared out to {self.size} processes.",
+                hint=f"Choose a --batch that {self.size} divides.",
+            )
+        share = batch // self.size
+        return range(self.rank * share, (self.rank + 1) * share)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module, its gradients averaged over the processes."""
+        if self.size == 1:
+            return module
+        return self._accelerator.prepare(module)
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Scalars, averaged over the processes."""
+        stacked = torch.stack([v.detach().float() for v in values.values()])
+        if self.size > 1:
+            stacked = self._accelerator.reduce(stacked, reduction="mean")
+        return dict(zip(values, stacked.tolist(), strict=True))  # type: ignore[union-attr]
+
+    def any(self, flag: bool) -> bool:
+        """True if it is true in any process."""
+        if self.size == 1:
+            return flag
+        total: Any = self._accelerator.reduce(
+            torch.tensor(float(flag), device=self.device), reduction="sum"
+        )
+        return bool(total > 0)
+
+    def share(self, value: Any) -> Any:
+        """The first process's value, in every process."""
+        if self.size == 1:
+            return value
+        return broadcast_object_list([value], from_process=0)[0]
+
+    @torch.no_grad()
+    def share_weights(self, module: nn.Module) -> None:
+        """Gives every process the first one's parameters and buffers."""
+        if self.size == 1:
+            return
+        for tensor in module.state_dict().values():
+            torch.distributed.broadcast(tensor, src=0)
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self._accelerator.wait_for_everyone()

@@ -1,0 +1,126 @@
+"""Two or three classes in the channels of the mask picture."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.domain.requests import SegmentRequest
+from engine.models.store import read_entry
+from engine.sdseg.config import TINY
+from engine.sdseg.network import SDSegNetwork, class_maps
+from engine.sdseg.segmenter import Segmenter
+from engine.training.geometry import exclusive
+from engine.training.losses import decoded_logits, mask_loss, mask_picture
+from engine.training.validation import best_temperature, found_classes
+from tests.tiny_model import picture_scan
+
+
+def two_classes(side: int = 32) -> torch.Tensor:
+    """[1, 2, side, side]: the left third, and the middle third beside it."""
+    masks = torch.zeros(1, 2, side, side)
+    masks[:, 0, :, : side // 3] = 1
+    masks[:, 1, :, side // 3 : 2 * side // 3] = 1
+    return masks
+
+
+def test_each_class_fills_its_own_channel_and_the_rest_stays_empty() -> None:
+    masks = two_classes()
+    picture = mask_picture(masks)
+    assert picture.shape == (1, 3, 32, 32) and picture.unique().tolist() == [-1.0, 1.0]
+    assert torch.equal(picture[:, :2] > 0, masks > 0) and (picture[:, 2] == -1).all()
+
+
+def test_maps_of_a_perfect_picture_are_one_hot_with_the_background() -> None:
+    for count in (2, 3):
+        masks = torch.cat([two_classes(), torch.zeros(1, 1, 32, 32)], dim=1)[:, :count]
+        maps = class_maps(mask_picture(masks), count)
+        assert maps.shape == (1, count + 1, 32, 32)
+        assert torch.equal(maps[:, 1:] > 0, masks > 0)
+        assert torch.equal(maps[:, 0] > 0, masks.sum(dim=1) == 0)
+        assert torch.equal(found_classes(maps), masks > 0)
+
+
+def test_no_background_opens_where_one_class_turns_into_another() -> None:
+    ramp = torch.linspace(-1, 1, 21).view(1, 1, 1, -1)
+    picture = torch.cat([ramp, -ramp, torch.full_like(ramp, -1)], dim=1)
+    assert (class_maps(picture, 2).argmax(dim=1) != 0).all()
+
+
+def test_the_mask_loss_is_low_for_the_truth_and_high_for_exchanged_classes() -> None:
+    masks = two_classes()
+    right = mask_loss(decoded_logits(mask_picture(masks), 2), masks)
+    wrong = mask_loss(decoded_logits(mask_picture(masks.flip(1)), 2), masks)
+    assert float(right) < 0.1 < 1.0 < float(wrong)
+
+
+def test_shares_of_a_pixel_become_one_class() -> None:
+    shares = torch.tensor([[0.6, 0.3, 0.2, 0.0], [0.4, 0.3, 0.5, 0.4]]).view(1, 2, 1, 4)
+    found = exclusive(shares)[0, :, 0]
+    assert found.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0]]  # a third pixel in three equal parts
+
+
+def save_two_class(folder: Path):
+    torch.manual_seed(3)
+    network = SDSegNetwork.build(replace(TINY, channel_classes=2)).eval()
+    from engine.models.schema import TargetEntry
+    from engine.sdseg.folder import save_model
+    from tests.tiny_model import tiny_info
+
+    info = tiny_info(
+        classes={2: "rim", 5: "cup"},
+        targets=(
+            TargetEntry(name="disc", class_ids=(2, 5)),
+            TargetEntry(name="cup", class_ids=(5,)),
+        ),
+        class_coding="channels",
+        softmax_temperature=0.3,
+    )
+    save_model(folder, network, info, "# Two\n")
+    return read_entry(folder)
+
+
+def test_a_model_of_two_classes_answers_with_its_class_ids(tmp_path: Path) -> None:
+    segmenter = Segmenter.load(save_two_class(tmp_path / "two"), "cpu")
+    scan = picture_scan()
+    (whole,) = segmenter.segment(SegmentRequest(scan, range(1)))
+    assert set(np.unique(whole.labels)) <= {0, 2, 5} and whole.labels.any()
+    (disc,) = segmenter.segment(SegmentRequest(scan, range(1), target="disc"))
+    (cup,) = segmenter.segment(SegmentRequest(scan, range(1), target="cup"))
+    assert np.array_equal(disc.labels, whole.labels > 0)
+    assert np.array_equal(cup.labels, whole.labels == 5)
+    assert (disc.probability >= cup.probability - 1e-6).all()
+
+
+def test_a_threshold_moves_the_foreground_of_several_classes(tmp_path: Path) -> None:
+    segmenter = Segmenter.load(save_two_class(tmp_path / "two"), "cpu")
+    scan = picture_scan()
+    sizes: list[int] = []
+    for threshold in (0.2, 0.5, 0.8):
+        (found,) = segmenter.segment(SegmentRequest(scan, range(1), threshold=threshold))
+        assert np.array_equal(found.labels > 0, found.probability > threshold)
+        sizes.append(int((found.labels > 0).sum()))
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_samples_of_several_classes_give_a_stability_map(tmp_path: Path) -> None:
+    segmenter = Segmenter.load(save_two_class(tmp_path / "two"), "cpu")
+    (found,) = segmenter.segment(SegmentRequest(picture_scan(), range(1), samples=3))
+    assert found.stability is not None and found.stability.max() > 0
+
+
+def test_the_temperature_follows_how_sure_the_scores_may_be() -> None:
+    from engine.training.dataset import SliceDataset
+
+    network = SDSegNetwork.build(replace(TINY, channel_classes=2)).eval()
+    masks = (two_classes(64) * 255).to(torch.uint8)
+    data = SliceDataset(
+        torch.zeros(1, 3, 64, 64, dtype=torch.uint8), masks, torch.zeros(1).long(), ("a",)
+    )
+    right = class_maps(mask_picture(two_classes(64)), 2)
+    network.scores = lambda z0: right  # type: ignore[method-assign]
+    sure = best_temperature(network, data, torch.device("cpu"), 0)
+    noisy = right + torch.randn(right.shape, generator=torch.Generator().manual_seed(0)) * 2
+    network.scores = lambda z0: noisy  # type: ignore[method-assign]
+    assert best_temperature(network, data, torch.device("cpu"), 0) > 3 * sure
