@@ -214,6 +214,9 @@ def _add_augmentation(group: Any) -> None:
     group.add_argument(
         "--levels", type=_pair, default=(0.0, 1.0), metavar="LOW,HIGH", help="random window"
     )
+    group.add_argument(
+        "--floor", type=float, default=0.0, metavar="GREY", help="of CT: fat that was cut to black"
+    )
     group.add_argument("--jpeg", type=float, default=100.0, metavar="QUALITY", help="lowest")
     group.add_argument(
         "--effects",

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from engine.training.body import raise_floor
 from engine.training.effects import apply_effects
 from engine.training.geometry import exclusive, place_randomly, warp
 from engine.training.options import Augmentation
@@ -48,6 +49,8 @@ def augment(
 def change_intensities(pictures: Tensor, rules: Augmentation, draw: Draw) -> Tensor:
     """Exposure, colour, sharpness and noise of pictures [B, 3, S, S] in [-1, 1]."""
     unit = ((pictures + 1.0) / 2.0).clamp(0.0, 1.0)
+    if rules.floor:
+        unit = raise_floor(unit, rules.floor, draw)
     if rules.levels != (0.0, 1.0):
         low = _column(draw.between(0.0, rules.levels[0]))
         high = _column(draw.between(rules.levels[1], 1.0))

@@ -30,6 +30,7 @@ class Augmentation:
         noise: largest standard deviation of added noise, of the range -1..1.
         levels: (largest lower end, smallest upper end) of a random window on the range 0..1;
             (0, 1) leaves it as it is.
+        floor: of CT: largest grey, 0..1, that black tissue inside the body is raised to.
         jpeg: lowest quality of JPEG for half of the pictures; 100 = off.
         effects: (name in `engine.training.effects`, chance) of MONAI's transforms.
         empty_share: share of the pictures that are replaced by a closer view without the target,
@@ -49,6 +50,7 @@ class Augmentation:
     blur: float = 0.0
     noise: float = 0.0
     levels: tuple[float, float] = (0.0, 1.0)
+    floor: float = 0.0
     jpeg: float = 100.0
     effects: tuple[tuple[str, float], ...] = ()
     empty_share: float = 0.0
