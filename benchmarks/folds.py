@@ -1,0 +1,122 @@
+"""Leave-patients-out scores of a recipe: each case by a model that never saw its patient.
+
+    python -m benchmarks.folds ct-abdomen --data ../shared/data/ct_abdomen_2d
+
+trains the recipe once a fold on all other patients (one of them is val) and writes
+`benchmarks/results/folds/NAME-foldN.json`; a fold that is there is not run again, and an
+interrupted one goes on from its last checkpoint. `--table` prints what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from engine.evaluation.scores import interval, mean_of
+from engine.system.atomic import atomic_write_text
+
+RESULTS = Path("benchmarks/results/folds")
+SPLITS = ("train", "val", "test")
+
+
+def patient_of(stem: str) -> str:
+    """`curvas_p10001_394` is a slice of the patient `curvas_p10001`."""
+    return stem.rsplit("_", 1)[0]
+
+
+def folds_of(stems: list[str], count: int) -> list[dict[str, list[str]]]:
+    """Stems of train, val and test of each fold; patients are shared out in order, never split.
+
+    The first patient of the next fold is val.
+    """
+    patients = sorted({patient_of(stem) for stem in stems})
+    parts = [part.tolist() for part in np.array_split(patients, count)]
+    found: list[dict[str, list[str]]] = []
+    for number, test in enumerate(parts):
+        val = [parts[(number + 1) % count][0]]
+        rest = [p for p in patients if p not in test and p not in val]
+        of = dict(zip(SPLITS, (rest, val, test), strict=True))
+        found.append({k: sorted(s for s in stems if patient_of(s) in v) for k, v in of.items()})
+    return found
+
+
+def run_fold(recipe: str, data: Path, number: int, split: dict[str, list[str]], work: Path) -> None:
+    """Trains and scores one fold in processes of their own; writes its result."""
+    result = RESULTS / f"{recipe}-fold{number}.json"
+    if result.exists():
+        return
+    folder = work / f"{recipe}-fold{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, stems in split.items():
+        (folder / f"{name}.txt").write_text("\n".join(stems) + "\n")
+    files = ["--images", str(data / "images"), "--masks", str(data / "masks")]
+    model, report = folder / "model", folder / "report.json"
+    if not model.exists():
+        _sdseg(
+            "train", f"@resources/recipes/{recipe}.args", *files, "--output", str(model),
+            "--labels", str(data / "labels.json"), "--resume",
+            *(x for n in SPLITS for x in (f"--{n}", str(folder / f"{n}.txt"))),
+        )  # fmt: skip
+    cases = ["--cases", str(folder / "test.txt"), "--json", str(report)]
+    _sdseg("evaluate", "--model", str(model), *files, *cases)
+    found = json.loads(report.read_text())
+    info = json.loads((model / "model.json").read_text())
+    kept = {
+        "fold": number,
+        "patients": sorted({patient_of(stem) for stem in split["test"]}),
+        "cpu_minutes": info["lineage"]["cpu_minutes"],
+        "cases": found["cases"],
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(result, json.dumps(kept, indent=1))
+    shutil.rmtree(folder)
+
+
+def _sdseg(*words: str) -> None:
+    subprocess.run([sys.executable, "main.py", *words], check=True)
+
+
+def table(recipe: str) -> list[str]:
+    """Mean Dice over the cases of all folds that show a target, with its bootstrap interval."""
+    rows: dict[str, list[float]] = {}
+    files = sorted(RESULTS.glob(f"{recipe}-fold*.json"))
+    for file in files:
+        for case in json.loads(file.read_text())["cases"]:
+            for name, figures in case["targets"].items():
+                rows.setdefault(name, []).append(figures["dice"])
+    lines = [
+        f"{len(files)} folds",
+        "| target | cases | Dice | 95 % interval |",
+        "|---|---|---|---|",
+    ]
+    for name, values in rows.items():
+        low, high = interval(values) or (0.0, 0.0)
+        lines.append(f"| {name} | {len(values)} | {mean_of(values):.4f} | {low:.3f}-{high:.3f} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", help="name of a file in resources/recipes")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--only", type=int, help="one fold, from 1")
+    parser.add_argument("--work", type=Path, default=Path("build/folds"))
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    args = parser.parse_args()
+    if not args.table:
+        stems = [w for n in SPLITS for w in (args.data / f"{n}.txt").read_text().split()]
+        for number, split in enumerate(folds_of(stems, args.folds), 1):
+            if args.only in (None, number):
+                run_fold(args.recipe, args.data.resolve(), number, split, args.work)
+    print("\n".join(table(args.recipe)))
+
+
+if __name__ == "__main__":
+    main()
