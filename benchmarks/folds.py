@@ -116,6 +116,15 @@ def main() -> None:
             if args.only in (None, number):
                 run_fold(args.recipe, args.data.resolve(), number, split, args.work)
     print("\n".join(table(args.recipe)))
+    count, rows = dice_by_target(args.recipe)
+    if rows:  # for `train --more-scores`
+        figures = {
+            f"Dice of {name}, leave-patients-out in {count} folds, {len(values)} cases": mean_of(
+                values
+            )
+            for name, values in rows.items()
+        }
+        atomic_write_text(RESULTS / f"{args.recipe}.json", json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

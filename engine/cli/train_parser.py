@@ -108,6 +108,12 @@ def _add_result(group: Any) -> None:
     group.add_argument("--licence", default="", help="of the weights, for the card")
     group.add_argument("--notes", default="", help="limits a user should know, for the card")
     group.add_argument("--recipe", default="", help="name of the recipe, for the card")
+    group.add_argument(
+        "--more-scores",
+        type=Path,
+        metavar="FILE",
+        help="JSON of figures measured elsewhere (name: number), for the card",
+    )
 
 
 def _add_pictures(group: Any) -> None:

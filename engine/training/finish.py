@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine.errors import UserError
 from engine.evaluation.scores import Scores, mean_of
 from engine.evaluation.scoring import find_pairs, read_names, score_model
 from engine.evaluation.stability import measure_stability
@@ -64,6 +66,8 @@ def finish(
         scores |= _habits(segmenter, options, options.test or options.val, say)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    if options.more_scores is not None:
+        scores |= read_scores(options.more_scores)
     info = info.model_copy(update={"scores": scores})
     card = render_card(info, options.identity.notes)
     info = save_model(options.output, trainer.network, info, card, cloud.tensors())
@@ -75,6 +79,22 @@ def finish(
         "steps": trainer.step,
         "cpu_minutes": trainer.cpu_minutes,
     }
+
+
+def read_scores(file: Path) -> dict[str, float]:
+    """Figures that were measured elsewhere, by name.
+
+    Raises:
+        UserError: it can't be read, or is not an object of names and numbers.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {str(name): float(value) for name, value in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file.name} does not hold figures for the card.",
+            hint='It should look like {"Dice of liver over five folds": 0.91}.',
+        ) from error
 
 
 def _measure_fit(trainer: Trainer, options: TrainOptions) -> tuple[FitCloud, FitStatistic]:

@@ -160,6 +160,7 @@ class TrainOptions:
         init: files and folders of other programs' weights to start from.
         command: the command line, for the lineage.
         recipe: name of the recipe, for the lineage.
+        more_scores: JSON file of figures for the card that this run does not measure, or None.
     """
 
     images: Path
@@ -188,6 +189,7 @@ class TrainOptions:
     threads: int = 0
     command: str = ""
     recipe: str = ""
+    more_scores: Path | None = None
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:

@@ -16,7 +16,7 @@ from engine.system.interrupt import Interrupt
 from engine.training.autoencoder import ceiling, train_autoencoder
 from engine.training.checkpoint import read_state
 from engine.training.dataset import SliceDataset, read_dataset
-from engine.training.finish import finish
+from engine.training.finish import finish, read_scores
 from engine.training.geometry import exclusive
 from engine.training.losses import mask_picture
 from engine.training.options import TrainOptions
@@ -47,6 +47,8 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
     """
     if options.output.exists():
         raise UserError(f"{options.output.name} exists already.", hint="Choose another --output.")
+    if options.more_scores is not None:
+        read_scores(options.more_scores)  # before hours are spent
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
