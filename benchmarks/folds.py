@@ -82,19 +82,24 @@ def _sdseg(*words: str) -> None:
     subprocess.run([sys.executable, "main.py", *words], check=True)
 
 
-def table(recipe: str) -> list[str]:
-    """Mean Dice over the cases of all folds that show a target, with its bootstrap interval."""
+def dice_by_target(recipe: str) -> tuple[int, dict[str, list[float]]]:
+    """How many folds there are, and the Dice of all their cases, by target."""
     rows: dict[str, list[float]] = {}
     files = sorted(RESULTS.glob(f"{recipe}-fold*.json"))
     for file in files:
         for case in json.loads(file.read_text())["cases"]:
             for name, figures in case["targets"].items():
                 rows.setdefault(name, []).append(figures["dice"])
-    lines = [
-        f"{len(files)} folds",
-        "| target | cases | Dice | 95 % interval |",
-        "|---|---|---|---|",
-    ]
+    return len(files), rows
+
+
+def table(count: int, rows: dict[str, list[float]]) -> list[str]:
+    """Mean Dice over the cases of all folds, with its bootstrap interval.
+
+    A case without the target counts 1 if none is found in it, else 0.
+    """
+    head = ["| target | cases | Dice | 95 % interval |", "|---|---|---|---|"]
+    lines = [f"{count} folds", *head]
     for name, values in rows.items():
         low, high = interval(values) or (0.0, 0.0)
         lines.append(f"| {name} | {len(values)} | {mean_of(values):.4f} | {low:.3f}-{high:.3f} |")
@@ -115,15 +120,11 @@ def main() -> None:
         for number, split in enumerate(folds_of(stems, args.folds), 1):
             if args.only in (None, number):
                 run_fold(args.recipe, args.data.resolve(), number, split, args.work)
-    print("\n".join(table(args.recipe)))
     count, rows = dice_by_target(args.recipe)
+    print("\n".join(table(count, rows)))
     if rows:  # for `train --more-scores`
-        figures = {
-            f"Dice of {name}, leave-patients-out in {count} folds, {len(values)} cases": mean_of(
-                values
-            )
-            for name, values in rows.items()
-        }
+        what = f"leave-patients-out in {count} folds"
+        figures = {f"Dice of {n}, {what}, {len(v)} cases": mean_of(v) for n, v in rows.items()}
         atomic_write_text(RESULTS / f"{args.recipe}.json", json.dumps(figures, indent=1))
 
 

@@ -57,8 +57,8 @@ def body(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
     closed = ndimage.binary_closing(bright, iterations=OUTLINE)
     filled = ndimage.binary_fill_holes(closed)
     opened = ndimage.binary_opening(filled, iterations=OUTLINE)  # the table is thin
-    numbered, count = ndimage.label(opened)
-    if not count:
+    numbered = np.zeros(opened.shape, dtype=np.int32)
+    if not ndimage.label(opened, output=numbered):
         return np.zeros(picture.shape, dtype=np.bool_)
     sizes = np.bincount(numbered.ravel())[1:]
     largest = (numbered == int(sizes.argmax()) + 1)[OUTLINE:-OUTLINE, OUTLINE:-OUTLINE]
