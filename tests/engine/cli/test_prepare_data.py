@@ -106,6 +106,16 @@ def test_polyp_frames_are_copied_and_masks_become_class_numbers(tmp_path: Path) 
     assert (pixels(data / "masks" / "cju0007.png") == owners.frame(7)[1]).all()
 
 
+def test_what_is_brighter_than_half_counts_as_polyp(tmp_path: Path) -> None:
+    source = owners.cvc(tmp_path / "source", 58)
+    shades = np.array([[0, 3, 128, 129], [255, 250, 127, 1]], dtype=np.uint8).repeat(4, axis=1)
+    owners.save(source / "PNG" / "Ground Truth" / "5.png", shades.repeat(8, axis=0))
+    words = ("--output", tmp_path / "d", "--split", "leak-free")
+    assert sdseg("prepare-data", "cvc", source, *words) == 0
+    made = pixels(tmp_path / "d" / "masks" / "5.png")[::8, ::4]
+    assert (made == [[0, 0, 0, 1], [1, 1, 0, 0]]).all()
+
+
 def test_tiffs_of_clinic_db_are_taken_as_they_are(tmp_path: Path) -> None:
     source = owners.cvc(tmp_path / "source", 58, ".tif")
     (source / "PNG").rename(source / "TIF")
@@ -134,19 +144,23 @@ def test_sequences_are_asked_for_rather_than_guessed(
 
 def test_disc_and_cup_are_cropped_to_the_disc(tmp_path: Path) -> None:
     source = owners.refuge2(tmp_path / "source", 5, side=40)
+    corner = np.full((40, 40), 255, dtype=np.uint8)
+    corner[31:37, 33:39], corner[33:35, 35:37] = 128, 0
+    owners.save(source / "REFUGE-Test-GT" / "Disc_Cup_Masks" / "G" / "T0004.bmp", corner)
     words = ("--split", "leak-free", "--crop", 20)
     assert sdseg("prepare-data", "refuge2", source, "--output", tmp_path / "d", *words) == 0
-    mask = pixels(tmp_path / "d" / "masks" / "T0003.png")
-    assert mask.shape == (20, 20) == pixels(tmp_path / "d" / "images" / "T0003.png").shape[:2]
-    square = owners.frame(3003, 40)[1]
-    assert (mask > 0).sum() == square.sum() and set(np.unique(mask)) == {0, 1, 2}
-    top, left = (int(places.min()) for places in np.nonzero(square))
-    rows, columns = np.nonzero(mask)
-    start = (min(max(top + 6 - 10, 0), 20), min(max(left + 6 - 10, 0), 20))
-    assert (rows.min(), columns.min()) == (top - start[0], left - start[1])
-    image = np.asarray(Image.open(source / "Test400" / "T0003.jpg"))
-    cut = image[start[0] : start[0] + 20, start[1] : start[1] + 20]
-    assert (pixels(tmp_path / "d" / "images" / "T0003.png") == cut).all()
+    for name, at in (("T0003", None), ("T0004", (20, 20))):
+        given = pixels(next(source.rglob(f"{name}.bmp")))
+        rows, columns = np.nonzero(given < 255)
+        # The square's own middle, unless the picture's edge is nearer.
+        top, left = at or ((int(p.min() + p.max() + 1) // 2 - 10) for p in (rows, columns))
+        top, left = max(top, 0), max(left, 0)
+        window = (slice(top, top + 20), slice(left, left + 20))
+        mask = pixels(tmp_path / "d" / "masks" / f"{name}.png")
+        wanted = np.select([given == 0, given == 128], [2, 1], 0)
+        assert (mask == wanted[window]).all() and (mask > 0).sum() == len(rows)
+        image = np.asarray(Image.open(source / "Test400" / f"{name}.jpg"))
+        assert (pixels(tmp_path / "d" / "images" / f"{name}.png") == image[window]).all()
 
 
 def test_whole_fundus_photographs_stay_as_they_are(tmp_path: Path) -> None:
@@ -232,6 +246,7 @@ REFUSALS: list[tuple[str, Callable[[Path], Any], str]] = [
     ("refuge2", lambda s: [p.unlink() for p in s.rglob("T*.*")], "lacks a part of REFUGE2"),
     ("refuge2", other(DISC, np.full((16, 16), 200, np.uint8)), "n0001.bmp has the value 200"),
     ("refuge2", other(DISC, np.full((16, 16), 255, np.uint8)), "n0001.bmp shows no disc"),
+    ("refuge2", other(DISC, np.zeros((16, 9), np.uint8)), "n0001.bmp has 9 x 16 pixels"),
     ("refuge2", lose(DISC), "n0001.jpg has no mask"),
     ("btcv", moved_label, "label0006.nii.gz does not lie on the grid of img0006.nii.gz"),
     ("btcv", wrong_class, "label0006.nii.gz has the value 14"),
