@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli.main import Failed, say_error, say_warning
+from engine.cli.segment import seed_number
+
 if TYPE_CHECKING:
     from engine.domain.targets import Target
+    from engine.errors import UserError
     from engine.evaluation.lpips import Lpips
     from engine.evaluation.scores import Scores
     from engine.evaluation.scoring import Pair
@@ -43,22 +47,28 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
                         "LPIPS is not measured")  # fmt: skip
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--verbose", action="store_true", help="print each case too")
     return parser
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Prints and returns the scores.
+    """Prints and returns the scores; a case that can't be scored does not stop the others.
 
     Raises:
         Cancelled: asked to stop.
-        UserError: a file can't be read or does not fit.
+        UserError: nothing can be started, or the only case failed.
+        Failed: some of several cases failed.
         SystemExit: wrong usage.
     """
     if args.lpips_weights and not args.stability:
         args.usage_error("--lpips-weights needs --stability N")
-    from engine.cli.evaluate_text import case_lines, score_lines, stability_lines
+    from engine.cli.evaluate_text import (
+        case_lines,
+        score_lines,
+        stability_lines,
+        value_warnings,
+    )
     from engine.evaluation.lpips import Lpips
     from engine.evaluation.scoring import find_pairs, read_names
     from engine.models.store import find_model
@@ -70,14 +80,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     targets = _targets(segmenter, args.target or ())
     names = read_names(args.cases) if args.cases else None
     pairs = find_pairs(args.images, args.masks, names, args.cases.name if args.cases else "")
+    failed: list[dict[str, str]] = []
     with Interrupt() as interrupt:
-        scores = _score(args, segmenter, pairs, targets, lambda: interrupt.raised)
-        report = scores.as_json()
+        scores = _score(args, segmenter, pairs, targets, failed, lambda: interrupt.raised)
+        warnings = value_warnings(targets, scores.mask_values)
+        report = {**scores.as_json(), "warnings": warnings}
+        for text in warnings:
+            say_warning(text)
         print(*(case_lines(report) if args.verbose else []), *score_lines(report), sep="\n")
-        if args.stability:
-            found = _stability(args, segmenter, pairs, lpips, lambda: interrupt.raised)
+        scored = [pair for pair in pairs if pair.name in scores.cases]
+        if args.stability and scored:
+            found = _stability(args, segmenter, scored, lpips, lambda: interrupt.raised)
             report["stability"] = found
             print(*stability_lines(found), sep="\n")
+    if failed:
+        raise Failed({**report, "failed": failed})
     return report
 
 
@@ -99,17 +116,26 @@ def _score(
     segmenter: Segmenter,
     pairs: list[Pair],
     targets: dict[str, Target],
+    failed: list[dict[str, str]],
     is_cancelled: IsCancelled,
 ) -> Scores:
+    """The scores; what could not be scored is said, and added to `failed`."""
     from tqdm import tqdm
 
     from engine.evaluation.scoring import Comparison, score_model
 
     authors = args.definition == "authors"
     how = Comparison(args.seed, distances=not authors, authors=authors)
+
+    def note(pair: Pair, error: UserError) -> None:
+        if len(pairs) == 1:
+            raise error
+        say_error(error)
+        failed.append({"case": pair.name, "input": str(pair.image), "error": error.message})
+
     with tqdm(total=len(pairs), unit="case", disable=None, leave=False) as bar:
         return score_model(
-            segmenter, pairs, targets, lambda _done, _all: bar.update(), how, is_cancelled
+            segmenter, pairs, targets, lambda _done, _all: bar.update(), how, is_cancelled, note
         )
 
 

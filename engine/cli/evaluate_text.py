@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.cli.main import counted
+
+if TYPE_CHECKING:
+    from engine.domain.targets import Target
 
 PLACES = {"dice": 4, "iou": 4, "hd95": 2}
 STABILITY = {"lpips": "LPIPS", "psnr": "PSNR (dB)", "ssim": "SSIM", "ms_ssim": "MS-SSIM",
@@ -17,6 +20,8 @@ WHERE = {
 
 def score_lines(report: dict[str, Any]) -> list[str]:
     """A row a target, the mean of several, and what the figures are."""
+    if not report["cases"]:
+        return ["Nothing was scored."]
     rows = dict(report["targets"])
     if len(rows) > 1:
         rows["mean"] = report["mean"]
@@ -27,6 +32,23 @@ def score_lines(report: dict[str, Any]) -> list[str]:
     if report["mean"]["interval"]["dice"]:
         note += "; in brackets 95 % bootstrap intervals"
     return [*columns([head, *table]), note + ".", *_notes(report)]
+
+
+def value_warnings(targets: dict[str, Target], values: set[int]) -> list[str]:
+    """A sentence for each target of which no truth has a value, though they hold others.
+
+    Masks of 0 and 255 are common, and class ids start at 1: the scores would all be 0.
+    """
+    other = sorted(values - {0} - {n for target in targets.values() for n in target.class_ids})
+    if not other:
+        return []
+    shown = ", ".join(map(str, other[:5])) + (", ..." if len(other) > 5 else "")
+    return [
+        f"No mask has the value {' or '.join(map(str, target.class_ids))} of {name}; they have "
+        f"{shown}. Name its values with --target, as in --target {name}={other[-1]}."
+        for name, target in targets.items()
+        if not values & set(target.class_ids)
+    ]
 
 
 def case_lines(report: dict[str, Any]) -> list[str]:

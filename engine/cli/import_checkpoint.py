@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         info = import_checkpoint(
             args.checkpoint, args.output, options, progress, lambda: interrupt.raised
         )
-    print(f"wrote {args.output}")
+    print(f"wrote {args.output}: {', '.join(info.lineage.initial_weights)}")
     return {
         "output": str(args.output),
         "model": {"name": info.name, "sha256": read_entry(args.output).sha256},
@@ -89,7 +89,7 @@ def _options(args: argparse.Namespace) -> ImportOptions:
     from engine.models.schema import Preprocessing
     from engine.sdseg.import_checkpoint import ImportOptions
 
-    name = args.name or args.output.name
+    name = args.name or args.output.resolve().name
     settings = read_settings(args.config) if args.config else {}
     rules = dict(PREPARED[args.preprocess])
     if args.window:

@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME_OR_FOLDER", help="default: the one that fits")
     model.add_argument("--target", default="", metavar="NAME", help="writes 1; default: class ids")
-    model.add_argument("--seed", type=_seed, default=0, help="of the starting noise")
+    model.add_argument("--seed", type=seed_number, default=0, help="of the starting noise")
     model.add_argument("--samples", type=_positive, default=1, help="noises that are averaged")
     model.add_argument("--steps", type=_steps, default=1, help="more than one is DDIM")
     model.add_argument("--threshold", type=_share, metavar="P",
@@ -180,7 +180,12 @@ def _wants(text: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
 
 
 @_wants("a whole number between 0 and 2**63 - 1")
-def _seed(text: str) -> int:
+def seed_number(text: str) -> int:
+    """A seed.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     value = int(text)
     if not 0 <= value < LARGEST_SEED:
         raise ValueError

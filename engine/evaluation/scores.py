@@ -60,11 +60,13 @@ class Scores:
             it is undefined or was not measured.
         units: case -> unit of its distances ("mm" or "px"); empty if none were measured.
         definition: how masks were compared.
+        mask_values: the values that occur in the truths.
     """
 
     cases: dict[str, dict[str, Figures]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     definition: Definition = "native"
+    mask_values: set[int] = field(default_factory=set)
 
     @property
     def unit(self) -> str | None:

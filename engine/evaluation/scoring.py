@@ -24,6 +24,7 @@ from engine.sdseg.segmenter import Segmenter
 
 Labels = NDArray[np.uint8]
 Progress = Callable[[int, int], object]
+OnError = Callable[["Pair", UserError], object]
 IsCancelled = Callable[[], bool]
 
 
@@ -100,6 +101,7 @@ def score_model(
     progress: Progress | None = None,
     comparison: Comparison | None = None,
     is_cancelled: IsCancelled | None = None,
+    on_error: OnError | None = None,
 ) -> Scores:
     """Segments every case whole, once, and compares each target's mask with the truth.
 
@@ -110,6 +112,7 @@ def score_model(
         progress: called with (cases done, cases in all).
         comparison: how; None means Dice and IoU on the scans' own grids, with seed 0.
         is_cancelled: asked before each batch of slices.
+        on_error: told of a case that can't be scored, which is then left out; None raises instead.
 
     Raises:
         Cancelled: asked to stop.
@@ -119,11 +122,19 @@ def score_model(
     scores = Scores(definition="authors" if how.authors else "native")
     compare = _compare_squares if how.authors else _compare_natively
     for number, pair in enumerate(pairs):
-        with naming(pair):
-            scan, truth = read_pair(pair)
-            scores.cases[pair.name] = compare(segmenter, scan, truth, targets, how, is_cancelled)
-        if how.distances and not how.authors:
-            scores.units[pair.name] = "mm" if scan.grid.calibrated else "px"
+        try:
+            with naming(pair):
+                scan, truth = read_pair(pair)
+                found = compare(segmenter, scan, truth, targets, how, is_cancelled)
+        except UserError as error:
+            if on_error is None:
+                raise
+            on_error(pair, error)
+        else:
+            scores.cases[pair.name] = found
+            scores.mask_values |= set(np.flatnonzero(np.bincount(truth.reshape(-1))).tolist())
+            if how.distances and not how.authors:
+                scores.units[pair.name] = "mm" if scan.grid.calibrated else "px"
         if progress:
             progress(number + 1, len(pairs))
     return scores

@@ -61,7 +61,7 @@ class Preprocessing(_Frozen):
     fit: Literal["squeeze", "pad"] = "squeeze"
     intensity: Literal["full", "percentile", "window", "window_extremes", "window_or_full"] = "full"
     window: tuple[float, float] | None = None
-    field_mm: float | None = None
+    field_mm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     resample: Literal["area", "corners", "pillow_bilinear", "pillow_bicubic"] = "area"
     layout: Literal["shown", "file"] = "shown"
 
@@ -75,9 +75,9 @@ class Preprocessing(_Frozen):
 class Schedule(_Frozen):
     """The noise schedule, `scaled_linear` of Stable Diffusion."""
 
-    train_timesteps: int = 1000
-    beta_start: float = 0.0015
-    beta_end: float = 0.0155
+    train_timesteps: int = Field(default=1000, ge=1, le=100_000)
+    beta_start: float = Field(default=0.0015, gt=0, lt=1)
+    beta_end: float = Field(default=0.0155, gt=0, lt=1)
 
 
 class FitStatistic(_Frozen):
@@ -166,8 +166,8 @@ class ModelInfo(_Frozen):
     decoder: Literal["full", "mask"] = "full"
     scale_factor: float = Finite
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    default_batch: int = Field(default=1, ge=1)
-    softmax_temperature: float | None = None
+    default_batch: int = Field(default=1, ge=1, le=1024)
+    softmax_temperature: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     fit: FitStatistic | None = None
     hashes: dict[str, str] = {}
     lineage: Lineage = Lineage()

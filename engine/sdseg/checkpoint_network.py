@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from engine.sdseg.network import SDSegNetwork
 UNET, AUTOENCODER, VISION = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
 PARTS = {UNET: "U-Net", AUTOENCODER: "autoencoder", VISION: "vision encoder"}
 SCALE = "scale_factor"
+SCALES = (1e-6, 1e6)  # 0.18 is usual
 Names = dict[str, dict[str, str]]
 
 
@@ -39,23 +42,51 @@ def build_network(file: Path, options: ImportOptions) -> SDSegNetwork:
             for part, inside in names.items()
         }
         scale = float(stream.get_tensor(SCALE))
-    if not scale > 0.0:
-        raise UserError("The checkpoint has no scale factor.", hint=HINT)
-    network = _filled(parts, options)
+    low, high = SCALES
+    if not low <= scale <= high:
+        raise UserError(f"The checkpoint's scale factor is {scale:g}, which is none.", hint=HINT)
+    with _understood():
+        network = _filled(parts, options)
     network.scale_factor = scale
     return network.requires_grad_(False).eval()
 
 
-def check_shapes(shapes: Mapping[str, tuple[int, ...]], options: ImportOptions) -> None:
-    """Builds the network of tensors without values.
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], options: ImportOptions) -> SDSegNetwork:
+    """The network of tensors without values, on the meta device.
 
     Raises:
         UserError: a part is missing, or has another shape than its sizes say.
     """
     names = _names_by_part(shapes, options.raw)
-    empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-    _filled({part: {s: empty[n] for s, n in inside.items()} for part, inside in names.items()},
-            options)  # fmt: skip
+    if math.prod(shapes[SCALE]) != 1:
+        raise UserError("The checkpoint's scale factor is not one number.", hint=HINT)
+    with _understood():
+        empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        parts = {p: {s: empty[n] for s, n in inside.items()} for p, inside in names.items()}
+        return _filled(parts, options)
+
+
+def weights_of_unet(names: Iterable[str], raw: bool) -> str:
+    """Which of a checkpoint's two copies of the U-Net is taken, in a word."""
+    return "averaged" if not raw and _holds_averages(set(names)) else "raw"
+
+
+def _holds_averages(names: set[str]) -> bool:
+    unet = (n[len(UNET) :] for n in names if n.startswith(UNET))
+    return any(ldm.ema_name(name) in names for name in unet)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Names and shapes of a forged file can go wrong anywhere between here and diffusers.
+
+    Raises:
+        UserError: they did.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise UserError("The file's tensors make no network of SDSeg.", hint=HINT) from e
 
 
 def _names_by_part(names: Iterable[str], raw: bool) -> Names:
@@ -70,7 +101,7 @@ def _names_by_part(names: Iterable[str], raw: bool) -> Names:
     if SCALE not in known:
         raise UserError("The checkpoint has no scale factor.", hint=HINT)
     unet = found[UNET]
-    if not raw and any(ldm.ema_name(name) in known for name in unet):
+    if not raw and _holds_averages(known):
         found[UNET] = {name: ldm.ema_name(name) for name in unet}
         if not known.issuperset(found[UNET].values()):
             raise UserError("The averaged weights are not complete.", hint="Try --raw.")
@@ -108,6 +139,8 @@ def _filled(parts: dict[str, dict[str, Tensor]], options: ImportOptions) -> SDSe
 
 
 def _fill(what: str, module: nn.Module, state: dict[str, Tensor]) -> None:
+    if odd := [name for name, t in state.items() if not t.is_floating_point()]:
+        raise UserError(f"The {what} has whole numbers for weights: {odd[0]}.", hint=HINT)
     try:
         module.load_state_dict({n: t.float() for n, t in state.items()}, strict=True, assign=True)
     except RuntimeError as error:

@@ -32,10 +32,10 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision of "auto", "fp32", "bf16" or "fp16" on a device.
 
     "auto" is fp32 on a CPU, where results are to be the same everywhere, and bf16 on a GPU that
-    has it.
+    computes in it; older ones (the paper's V100) would only emulate it.
     """
     if name == "auto":
-        gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if gpu else "fp32"
     if name == "fp16" and device.type == "cpu":
         raise UserError("A CPU does not compute in fp16.", hint="Use --precision bf16 or fp32.")
@@ -77,8 +77,17 @@ def free_memory(device: torch.device) -> int:
     return available_memory()
 
 
+# Memory that CUDA or one of its libraries can't get is told by words in a plain RuntimeError, too.
+_NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for a GPU's own error and for the CPU allocator's plain RuntimeError."""
+    """True for a GPU's own error, and for those that are told from others by their words."""
     return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.attention_processor import Attention
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from engine.errors import UserError
 from engine.models.schema import CARD, MODEL_JSON, NEEDED, PARTS, WEIGHTS, ModelInfo
 from engine.models.store import BROKEN, file_sha256, read_entry
 from engine.sdseg.config import (
+    LATENT_CHANNELS,
     AutoencoderConfig,
     SDSegConfig,
     UNetConfig,
@@ -27,7 +29,7 @@ from engine.system.atomic import draft_beside, publish_folder
 
 FIT_FILE = "fit.safetensors"
 STORED_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-MAX_WIDTH = 8192
+MAX_WIDTH, MAX_LAYERS, MAX_LEVELS = 8192, 16, 8
 
 
 def save_model(
@@ -108,6 +110,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[SDSegN
     _check_hashes(folder, info, [name for name in names if name not in weights])
     with torch.device("meta"):
         parts = {name: _build_part(folder / name, name, info) for name in PARTS}
+    _check_together(parts, info)
     for name, module in parts.items():
         check_form(module, folder / name / WEIGHTS)
     _check_hashes(folder, info, sorted(weights))
@@ -152,9 +155,46 @@ def _build_part(folder: Path, name: str, info: ModelInfo) -> Any:
     file = folder / "config.json"
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-        widths = config.get("block_out_channels") or [0]
-        if max(widths) > MAX_WIDTH or len(widths) > 8:
-            raise ValueError("unreasonable widths")
-        return classes[name].from_config(config)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        if not isinstance(config, dict) or not _is_reasonable(config):
+            raise ValueError("unreasonable sizes")
+        module = classes[name].from_config(config)
+        if not all(_divides(m) for m in module.modules() if isinstance(m, Attention)):
+            raise ValueError("a head that is no whole number of channels wide")
+    except Exception as error:  # diffusers trusts what it is given: anything may come of it
         raise UserError(f"{name}/config.json does not describe a model.", hint=BROKEN) from error
+    return module
+
+
+def _is_reasonable(config: dict[str, Any]) -> bool:
+    """No number that would keep diffusers building for ever; nothing has been built yet."""
+    layers = config.get("layers_per_block", 1)
+    lists = [value for value in config.values() if isinstance(value, list)]
+    numbers = [*config.values(), *(n for values in lists for n in values)]
+    return (
+        isinstance(layers, int)
+        and layers <= MAX_LAYERS
+        and all(len(values) <= MAX_LEVELS for values in lists)
+        and all(abs(n) <= MAX_WIDTH for n in numbers if isinstance(n, int | float))
+    )
+
+
+def _divides(attention: Attention) -> bool:
+    return attention.heads > 0 and attention.inner_dim % attention.heads == 0
+
+
+def _check_together(parts: dict[str, Any], info: ModelInfo) -> None:
+    """Parts that are sound alone may still not be those of one model.
+
+    Raises:
+        UserError: they aren't.
+    """
+    autoencoder, unet, vision = (parts[name].config for name in PARTS)
+    classes = len(info.classes) + 1 if info.class_coding == "embed" else None
+    fits = {
+        "autoencoder": autoencoder["latent_channels"] == LATENT_CHANNELS,
+        "vision_encoder": unet["in_channels"] == LATENT_CHANNELS + vision["condition_channels"],
+        "unet": (unet["out_channels"], unet["num_class_embeds"]) == (LATENT_CHANNELS, classes),
+    }
+    for name, does in fits.items():
+        if not does:
+            raise UserError(f"{name}/config.json does not fit the rest of the model.", hint=BROKEN)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from engine.domain.labels import MAX_LABEL_ID
 from engine.domain.targets import Target
 from engine.errors import UserError
 from engine.models.card import render_card
@@ -67,41 +68,69 @@ def import_checkpoint(
         UserError: the file is no such checkpoint, is damaged, or the folder can't be written.
     """
     if output.exists():
-        raise UserError(f"{output.name} exists already.", hint="Choose another output folder.")
+        raise UserError(f"{output} exists already.", hint="Choose another output folder.")
     check_archive(source)
     with draft_beside(output) as draft:
 
         def accept(facts: Facts) -> None:
             from engine.sdseg.checkpoint_network import check_shapes
 
-            check_shapes(facts.shapes, options)
+            _classes(check_shapes(facts.shapes, options).class_count, options)
 
         facts = copy_tensors(source, draft, accept, progress, is_cancelled)
-        from engine.sdseg.checkpoint_network import build_network
+        from engine.sdseg.checkpoint_network import build_network, weights_of_unet
         from engine.sdseg.folder import save_model
 
         network = build_network(draft / TENSORS_FILE, options)
         (draft / TENSORS_FILE).unlink()
-        info = _describe(network, source, facts.global_step, options)
+        weights = weights_of_unet(facts.shapes, options.raw)
+        info = _describe(network, source, weights, facts.global_step, options)
         return save_model(output, network, info, render_card(info))
 
 
-def _describe(network: SDSegNetwork, source: Path, steps: int, options: ImportOptions) -> ModelInfo:
-    count = network.unet.config["num_class_embeds"]
-    targets = options.targets or tuple(Target(f"class {n}", (n,)) for n in range(1, count or 2))
-    names = {n: t.name for t in targets for n in t.class_ids}
-    top = (count or 2) - 1
-    if max(names) > top:
-        raise UserError(f"The model knows the classes 1 to {top}, not {max(names)}.")
-    names |= {n: f"class {n}" for n in range(1, top + 1) if n not in names}
-    weights = "raw" if options.raw else "averaged"
+def _classes(
+    count: int | None, options: ImportOptions
+) -> tuple[dict[int, str], tuple[TargetEntry, ...]]:
+    """Names of the classes 1, 2, ..., and the targets.
+
+    A class that is a target of its own has that target's name.
+
+    Args:
+        count: embedded classes with background; None for a binary network.
+        options: the wanted targets.
+
+    Raises:
+        UserError: there can't be so many classes, or a target is not among them.
+    """
+    top = 1 if count is None else count - 1
+    if not 1 <= top <= MAX_LABEL_ID:
+        raise UserError(f"The U-Net embeds {count} classes; 2 to {MAX_LABEL_ID + 1} can be used.")
+    named = options.targets or tuple(Target(f"class {n}", (n,)) for n in range(1, top + 1))
+    for number, target in enumerate(named):
+        if outside := [n for n in target.class_ids if not 1 <= n <= top]:
+            raise UserError(f"The model knows the classes 1 to {top}, not {outside[0]}.")
+        if target.name in [other.name for other in named[:number]]:
+            raise UserError(
+                f"Two targets have the name {target.name}.",
+                hint=f"Several classes of one target are written {target.name}=1,2.",
+            )
+    own = {t.class_ids[0]: t.name for t in named if len(set(t.class_ids)) == 1}
+    classes = {n: own.get(n, f"class {n}") for n in range(1, top + 1)}
+    return classes, tuple(TargetEntry(name=t.name, class_ids=t.class_ids) for t in named)
+
+
+def _describe(
+    network: SDSegNetwork, source: Path, weights: str, steps: int, options: ImportOptions
+) -> ModelInfo:
+    count = network.class_count
+    classes, targets = _classes(count, options)
     return ModelInfo(
         name=options.name,
         title=options.title,
         preset="paper",
         kind="",
-        classes=dict(sorted(names.items())),
-        targets=tuple(TargetEntry(name=t.name, class_ids=t.class_ids) for t in targets),
+        classes=classes,
+        targets=targets,
         class_coding="embed" if count else "binary",
         preprocessing=options.preprocessing,
         plane=options.plane,

@@ -104,8 +104,7 @@ class Inference:
             UserError: memory is short even for one slice.
         """
         noise = self.noise(request)
-        self.batch = self._batch_for_memory(request.batch or self.default_batch)
-        self._rows = max(self.batch, ROWS_AT_ONCE)
+        self._fit_memory(request)
         done = 0
         while done < len(slices):
             if is_cancelled and is_cancelled():
@@ -214,7 +213,8 @@ class Inference:
         repeated = conditions.repeat_interleave(samples, dim=0)
         rows = self.network.for_each_class(starts, repeated)
         scores: list[Tensor] = []
-        for start, condition, classes in _chunks(rows, self._rows, self.device):
+        lengths = pass_lengths(slices, len(rows[0]) // slices, self._rows)
+        for start, condition, classes in _chunks(rows, lengths, self.device):
             with self._clock("unet"):  # fp32: at T-1 an error in the noise grows 38.7 times
                 z0 = self.network.estimate_z0(start, condition, classes, steps)
             with self._clock("decode"), autocast(self.device, self.precision):
@@ -222,14 +222,19 @@ class Inference:
         maps = self.network.from_scores(torch.cat(scores), self.info.softmax_temperature or 1.0)
         return maps.unflatten(0, (slices, samples))
 
-    def _batch_for_memory(self, size: int) -> int:
-        """The wanted batch, or what free memory holds of it; a system that is short kills."""
+    def _fit_memory(self, request: SegmentRequest) -> None:
+        """Sets the wanted batch, or what free memory holds of it; a system that is short kills."""
+        wanted = request.batch or self.default_batch
         free = free_memory(self.device)
         per_slice = self.network.bytes_per_slice(self.info.preprocessing.size)
         most = max(1, int(free * SHARE_OF_MEMORY) // per_slice)
-        if most < size:
-            self.notes.append(f"memory is short: {most} instead of {size} slices at once")
-        return min(size, most)
+        self.batch = min(wanted, most)
+        self._rows = min(max(self.batch, ROWS_AT_ONCE), most)
+        passes = self.batch * request.samples * (self.network.class_count or 1)
+        if most < wanted:
+            self.notes.append(f"memory is short: {most} instead of {wanted} slices at once")
+        elif most < min(passes, ROWS_AT_ONCE):
+            self.notes.append(f"memory is short: {most} instead of {ROWS_AT_ONCE} passes at once")
 
     def _make_room(self) -> None:
         """After running out of memory: half the batch, half the passes at once, then the CPU."""
@@ -290,12 +295,30 @@ def foreground(maps: Any, target: Target | None, class_ids: tuple[int, ...]) -> 
     return maps[[1 + class_ids.index(n) for n in target.class_ids]].sum(0)
 
 
+def pass_lengths(slices: int, rows: int, most: int) -> list[int]:
+    """Rows of each pass through U-Net and decoder, for a batch of slices with `rows` rows each.
+
+    A kernel is chosen by the length of its batch. Rows of every slice go in passes of the same
+    lengths, so that the bytes of an answer don't depend on the slice's place among its neighbours.
+
+    Args:
+        slices: of the batch.
+        rows: samples and classes of each slice.
+        most: rows at once.
+    """
+    if rows > most:
+        rest = [rows % most] if rows % most else []
+        return ([most] * (rows // most) + rest) * slices
+    together = max(n for n in range(1, slices + 1) if slices % n == 0 and n * rows <= most)
+    return [together * rows] * (slices // together)
+
+
 def _chunks(
-    rows: tuple[Tensor, Tensor, Tensor | None], size: int, device: torch.device
+    rows: tuple[Tensor, Tensor, Tensor | None], lengths: list[int], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """Some rows at a time of noise, condition and class ids, on a device."""
     start, condition, classes = rows
-    for n in range(0, len(start), size):
-        part = slice(n, n + size)
-        ids = None if classes is None else classes[part].to(device)
-        yield start[part].to(device), condition[part].to(device), ids
+    ids = [None] * len(lengths) if classes is None else classes.split(lengths)
+    parts = zip(start.split(lengths), condition.split(lengths), ids, strict=True)
+    for noise, latent, some in parts:
+        yield noise.to(device), latent.to(device), None if some is None else some.to(device)

@@ -60,11 +60,11 @@ def unet_config(tensors: Tensors, heads: int = HEADS, dropout: float = DROPOUT) 
         attention = tuple(f"input_blocks.{n}.1.qkv.weight" in tensors for n in firsts)
         width = tensors["time_embed.0.weight"].shape[1]
         embedded = tensors["input_blocks.1.0.emb_layers.1.weight"].shape[0]
-    except (KeyError, IndexError, ZeroDivisionError) as error:
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise _unknown("U-Net") from error
     if levels * (layers + 1) != count or embedded != 2 * widths[0] or widths[0] != width:
         raise _unknown("U-Net")
-    if any(w % heads or w % 32 for w in widths):
+    if any(w < 1 or w % heads or w % 32 for w in widths):
         raise UserError(
             f"The U-Net is {', '.join(map(str, widths))} channels wide, which {heads} heads and "
             "groups of 32 do not divide.",
@@ -178,15 +178,15 @@ def autoencoder_config(tensors: Tensors) -> AutoencoderConfig:
     Raises:
         UserError: it is not such an autoencoder with f = 8 and four latent channels.
     """
-    levels = {int(n.split(".")[2]) for n in tensors if n.startswith("encoder.down.")}
     try:
+        levels = {int(n.split(".")[2]) for n in tensors if n.startswith("encoder.down.")}
         first = [n for n in tensors if n.startswith("encoder.down.0.block.")]
         layers = len({n.split(".")[4] for n in first})
         widths = tuple(
             tensors[f"encoder.down.{n}.block.0.conv1.weight"].shape[0] for n in sorted(levels)
         )
         latent = tensors["encoder.conv_out.weight"].shape[0]
-    except KeyError as error:
+    except (KeyError, IndexError, ValueError) as error:
         raise _unknown("autoencoder") from error
     if levels != {0, 1, 2, 3} or latent != 8 or not layers:
         raise UserError(

@@ -317,7 +317,8 @@ class SDSegNetwork(nn.Module):
 
     def decode(self, z0: Tensor) -> Tensor:
         """Foreground probability [B, H, W] in 0..1: the decoded picture, clamped, channel mean."""
-        return ((self.decode_picture(z0) + 1.0) / 2.0).clamp(0.0, 1.0).mean(dim=1)
+        picture = self.decode_picture(z0).float()  # bf16 has steps of 0.004 near 1
+        return ((picture + 1.0) / 2.0).clamp(0.0, 1.0).mean(dim=1)
 
 
 def class_maps(picture: Tensor, classes: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,17 @@ from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.models.store import ModelEntry
 from engine.models.suitability import needs_box
-from engine.sdseg.devices import choose_device, choose_precision
+from engine.sdseg.devices import choose_device, choose_precision, is_out_of_memory
 from engine.sdseg.fit_check import FitResult, check_fit
 from engine.sdseg.folder import load_model
 from engine.sdseg.inference import Answer, Inference, Progress, foreground
 from engine.sdseg.preprocess import intensity_range, restore
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.models.schema import ModelInfo
+    from engine.sdseg.network import SDSegNetwork
 
 
 class Segmenter:
@@ -37,8 +44,20 @@ class Segmenter:
         started = time.perf_counter()
         self.entry = entry
         where = choose_device(device)
-        network, self.info = load_model(entry.folder, where)
-        self.inference = Inference(network, self.info, where, choose_precision(precision, where))
+        kind, notes = choose_precision(precision, where), []
+        loaded = _load_if_it_fits(entry, where)
+        if loaded is None and where.type != "cpu":
+            where, kind = choose_device("cpu"), "fp32"
+            notes = ["the GPU's memory was short: the model went to the CPU"]
+            loaded = _load_if_it_fits(entry, where)
+        if loaded is None:
+            raise UserError(
+                f"There is not enough memory for {entry.title}.",
+                hint="Close other programs and try again.",
+            )
+        network, self.info = loaded
+        self.inference = Inference(network, self.info, where, kind)
+        self.inference.notes += notes
         self.timings = self.inference.timings
         self.timings["load"] = time.perf_counter() - started
 
@@ -208,6 +227,18 @@ class Segmenter:
         if target is None:
             return winner, probability
         return np.isin(winner, list(target.class_ids)).astype(np.uint8), probability
+
+
+def _load_if_it_fits(
+    entry: ModelEntry, device: torch.device
+) -> tuple[SDSegNetwork, ModelInfo] | None:
+    """The network on a device, or None if memory ran out; the error's tensors are then gone."""
+    try:
+        return load_model(entry.folder, device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def _not_loaded(request: SegmentRequest) -> tuple[slice | NDArray[np.intp], ...] | None:

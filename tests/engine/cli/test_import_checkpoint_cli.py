@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from engine.models.store import read_entry
+from engine.sdseg import checkpoint_network
 from tests.engine.cli.calls import picture, refused, sdseg
 
 SMALL = Path(__file__).resolve().parents[2] / "data" / "sdseg_small"
@@ -33,7 +34,7 @@ def test_the_folder_says_how_pictures_are_prepared(imported: Path) -> None:
     rules = info.preprocessing
     assert (rules.intensity, rules.window) == ("window_extremes", (40.0, 350.0))
     assert (rules.resample, rules.layout, info.plane) == ("corners", "file", "axial")
-    assert info.classes == {1: "both", 2: "both"} and info.targets[0].class_ids == (1, 2)
+    assert info.classes == {1: "class 1", 2: "class 2"} and info.targets[0].class_ids == (1, 2)
     assert "--target both=1,2" in info.lineage.command
 
 
@@ -66,3 +67,37 @@ def test_a_class_that_is_not_there_is_refused(
     words = (SMALL / "binary.ckpt", "--output", tmp_path / "m", "--target", "x=2")
     assert "classes 1 to 1" in refused(capsys, "import-checkpoint", *words)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [(("x=0",), "not 0"), (("x=3",), "not 3"), (("x=1", "x=2"), "Two targets have the name x")],
+)
+def test_targets_are_checked_before_the_tensors_are_read(
+    targets: tuple[str, ...],
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(checkpoint_network, "build_network", lambda *_: built.append("built"))
+    words = [word for text in targets for word in ("--target", text)]
+    line = refused(capsys, "import-checkpoint", SMALL / "multi3.ckpt", "--output", tmp_path / "m",
+                   *words)  # fmt: skip
+    assert reason in line and built == [] and list(tmp_path.iterdir()) == []
+
+
+def test_each_class_of_a_target_of_several_is_counted(tmp_path: Path) -> None:
+    """Classes of one target had its name, and `segment --json` told the last one's size alone."""
+    words = ("--target", "both=1,2", "--target", "first=1")
+    model, report = tmp_path / "m", tmp_path / "r.json"
+    assert sdseg("import-checkpoint", SMALL / "multi3.ckpt", "--output", model, *words) == 0
+    assert read_entry(model).info.classes == {1: "first", 2: "class 2"}
+    source = picture(tmp_path / "a.png")
+    output = tmp_path / "ids.png"
+    assert sdseg("segment", source, "--model", model, "--output", output, "--json", report) == 0
+    found = json.loads(report.read_text())["cases"][0]["found"]
+    ids = np.asarray(Image.open(output))
+    sizes = {name: row["voxels"] for name, row in found.items()}
+    assert sizes == {"first": int((ids == 1).sum()), "class 2": int((ids == 2).sum())}

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -143,13 +144,65 @@ def test_a_broken_model_json_is_one_sentence(folder: Path, text: str) -> None:
         read_entry(folder)
 
 
-def test_an_absurd_configuration_is_refused_before_it_is_built(folder: Path) -> None:
-    file = folder / "unet" / "config.json"
-    config = json.loads(file.read_text())
-    config["block_out_channels"] = [10**7, 10**7]
-    file.write_text(json.dumps(config))
+def reconfigure(folder: Path, part: str, **changes: object) -> None:
+    """Changes a part's config.json and its hash."""
+    file = folder / part / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
     content = json.loads((folder / MODEL_JSON).read_text())
-    content["hashes"]["unet/config.json"] = file_sha256(file)
+    content["hashes"][f"{part}/config.json"] = file_sha256(file)
     (folder / MODEL_JSON).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"unet/config\.json"):
+
+
+ABSURD = [
+    ("unet", {"block_out_channels": [10**7, 10**7]}),
+    ("unet", {"block_out_channels": []}),
+    ("unet", {"layers_per_block": 10**7}),
+    ("unet", {"heads": 0}),
+    ("unet", {"heads": 3}),
+    ("unet", {"norm_num_groups": 0}),
+    ("unet", {"time_embedding_type": "x"}),
+    ("autoencoder", {"layers_per_block": 10**30}),
+    ("autoencoder", {"sample_size": []}),
+    ("vision_encoder", {"block_out_channels": ""}),
+    ("vision_encoder", {"norm_num_groups": 0}),
+]
+
+
+@pytest.mark.parametrize(("part", "changes"), ABSURD)
+def test_an_absurd_configuration_is_refused_before_it_is_built(
+    folder: Path, part: str, changes: dict[str, object]
+) -> None:
+    reconfigure(folder, part, **changes)
+    started = time.monotonic()
+    with pytest.raises(UserError, match=rf"{part}/config\.json"):
         load_model(folder)
+    assert time.monotonic() - started < 5
+
+
+def test_parts_of_different_models_are_refused(folder: Path) -> None:
+    content = (folder / MODEL_JSON).read_text()
+    for change in ({"class_coding": "embed"}, {"class_coding": "embed", "classes": {"1": "disc"}}):
+        (folder / MODEL_JSON).write_text(json.dumps({**json.loads(content), **change}))
+        with pytest.raises(UserError, match=r"unet/config\.json does not fit the rest"):
+            load_model(folder)
+    (folder / MODEL_JSON).write_text(content)
+    reconfigure(folder, "vision_encoder", condition_channels=8)
+    with pytest.raises(UserError, match=r"vision_encoder/config\.json does not fit the rest"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schedule": {"train_timesteps": 10**12}},
+        {"schedule": {"beta_end": -1.0}},
+        {"softmax_temperature": 0.0},
+        {"default_batch": 10**9},
+        {"preprocessing": {"size": 64, "field_mm": 0.0}},
+    ],
+)
+def test_settings_that_no_model_has_are_refused(folder: Path, change: dict[str, object]) -> None:
+    content = {**json.loads((folder / MODEL_JSON).read_text()), **change}
+    (folder / MODEL_JSON).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=MODEL_JSON):
+        read_entry(folder)

@@ -197,6 +197,85 @@ def add_one(weights: dict[str, Any]) -> None:
     weights["model.diffusion_model.extra.weight"] = torch.zeros(3)
 
 
+def scale_of_two(weights: dict[str, Any]) -> None:
+    weights["scale_factor"] = torch.tensor([0.2, 0.2])
+
+
+def scale_of_none(weights: dict[str, Any]) -> None:
+    weights["scale_factor"] = torch.empty(0)
+
+
+def scale_of_nothing(weights: dict[str, Any]) -> None:
+    weights["scale_factor"] = torch.tensor(1e-40)
+
+
+def odd_level(weights: dict[str, Any]) -> None:
+    weights["first_stage_model.encoder.down.x.block.0.norm1.weight"] = torch.zeros(2)
+
+
+def odd_block(weights: dict[str, Any]) -> None:
+    lose_averages(weights)
+    weights["model.diffusion_model.output_blocks.x.0.in_layers.2.weight"] = torch.zeros(2, 2)
+
+
+def scalar(weights: dict[str, Any]) -> None:
+    weights["first_stage_model.encoder.conv_out.weight"] = torch.tensor(1.0)
+
+
+def lose_axes(weights: dict[str, Any]) -> None:
+    for part in ("first", "cond"):
+        name = f"{part}_stage_model.encoder.mid.attn_1.q.weight"
+        weights[name] = weights[name][:, :, :0].clone()
+
+
+def embed(count: int) -> Callable[[dict[str, Any]], None]:
+    def change(weights: dict[str, Any]) -> None:
+        lose_averages(weights)
+        width = len(weights["model.diffusion_model.time_embed.0.weight"])
+        weights["model.diffusion_model.label_emb.weight"] = torch.zeros(count, width)
+
+    return change
+
+
+def lose_averages(weights: dict[str, Any]) -> None:
+    for name in [n for n in weights if n.startswith("model_ema.")]:
+        del weights[name]
+
+
+def whole_numbers(weights: dict[str, Any]) -> None:
+    lose_averages(weights)
+    name = "model.diffusion_model.out.2.weight"
+    weights[name] = weights[name].long()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (scale_of_two, "not one number"),
+        (scale_of_none, "not one number"),
+        (scale_of_nothing, "which is none"),
+        (odd_level, "autoencoder is not one of"),
+        (odd_block, "U-Net is not one of"),
+        (scalar, "autoencoder is not one of"),
+        (lose_axes, "make no network"),
+        (embed(1), "embeds 1 classes"),
+        (embed(300), "embeds 300 classes"),
+        (whole_numbers, "whole numbers"),
+    ],
+)
+def test_a_checkpoint_with_odd_names_shapes_or_types_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], word: str
+) -> None:
+    assert word in refused(saved(tmp_path / "odd.ckpt", change), tmp_path)
+
+
+def test_without_averaged_weights_the_lineage_does_not_speak_of_them(tmp_path: Path) -> None:
+    info = import_checkpoint(saved(tmp_path / "raw.ckpt", lose_averages), tmp_path / "m", OPTIONS)
+    assert info.lineage.initial_weights == ("raw.ckpt, raw weights of the U-Net",)
+    _, again = load_model(tmp_path / "m")
+    assert again == info
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

@@ -1,22 +1,26 @@
 """The same numbers as the published network, through our import and our public classes.
 
 Two sets of one layout: a small one of our own (tests/data/sdseg_small), and tensors made with the
-authors' modules, in the folder that SDSEG_FIXTURES names; skipped where it is missing.
+authors' modules, in the folder that SDSEG_FIXTURES names; skipped where it is missing. Every array
+of a set is either given to the network or compared with what it makes of them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from engine.models.schema import ModelInfo, Preprocessing
+from engine.models.schema import ModelInfo, Preprocessing, Schedule
+from engine.sdseg.diffusion import NoiseSchedule
 from engine.sdseg.folder import load_model
 from engine.sdseg.import_checkpoint import ImportOptions, import_checkpoint
 from engine.sdseg.network import SDSegNetwork
@@ -27,6 +31,18 @@ SMALL = ROOT / "tests" / "data" / "sdseg_small"
 OFFICIAL = Path(
     os.environ.get("SDSEG_FIXTURES", ROOT.parent / "shared" / "fixtures" / "sdseg_official")
 )
+
+GIVEN = {
+    "image", "noise", "t", "train_image", "train_mask", "train_t", "train_class_id",
+    "train_posterior_noise", "train_noise",
+}  # fmt: skip
+COMPARED = {
+    "cond_latent", "eps", "eps_raw", "z0", "z0_raw", "decoded", "prob", "mask", "class_logits",
+    "labels", "train_posterior_mean", "train_posterior_logvar", "train_z", "train_x_noisy",
+    "train_cond_latent", "train_model_out", "loss_noise", "loss_latent", "loss_total",
+    "grad_unet_conv_in", "grad_unet_out_bias", "grad_cond_out_weight", "grad_cond_conv_in",
+    "gradnorm_unet", "gradnorm_cond",
+}  # fmt: skip
 
 
 def checkpoints() -> Iterator[Path]:
@@ -42,6 +58,7 @@ class Reference:
     network: SDSegNetwork
     raw: SDSegNetwork
     arrays: dict[str, np.ndarray]
+    facts: dict[str, Any]
 
     def __getitem__(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])
@@ -63,11 +80,14 @@ def reference(request: pytest.FixtureRequest, tmp_path_factory) -> Reference:
     arrays = dict(np.load(file.with_suffix(".npz")))
     rules = Preprocessing(size=arrays["image"].shape[1])
     folder = tmp_path_factory.mktemp("imported")
+    facts = json.loads(file.with_suffix(".json").read_text())
+    # The one size that no tensor shows; a person names it in the file given with --config.
+    heads = facts.get("unet", {}).get("num_heads", 8)
     for raw in (False, True):
-        options = ImportOptions("reference", "Reference", rules, raw=raw)
+        options = ImportOptions("reference", "Reference", rules, raw=raw, heads=heads)
         import_checkpoint(file, folder / str(raw), options)
     network, info = load_model(folder / "False")
-    return Reference(info, network, load_model(folder / "True")[0], arrays)
+    return Reference(info, network, load_model(folder / "True")[0], arrays, facts)
 
 
 def assert_close(found: Tensor, expected: Tensor, measured: float) -> None:
@@ -83,6 +103,20 @@ def one_step(reference: Reference, network: SDSegNetwork) -> tuple[Tensor, Tenso
     t = torch.full((len(start),), int(reference["t"]))
     output = network.predict(start, t, conditions, classes)
     return output, network.estimate_z0(start, conditions, classes)
+
+
+def test_parity_of_what_the_tensors_tell(reference: Reference) -> None:
+    info, facts = reference.info, reference.facts
+    assert info.scale_factor == reference.raw.scale_factor == facts["scale_factor"]
+    assert len(info.classes) + 1 == facts["num_classes"]
+    if "unet" in facts:
+        sizes, config = facts["unet"], reference.network.unet.config
+        widths = [sizes["model_channels"] * n for n in sizes["channel_mult"]]
+        attends = [2**n in sizes["attention_resolutions"] for n in range(len(widths))]
+        assert list(config["block_out_channels"]) == widths
+        assert [name.startswith("Attn") for name in config["down_block_types"]] == attends
+        assert config["layers_per_block"] == sizes["num_res_blocks"]
+        assert config["dropout"] == sizes["dropout"]
 
 
 @torch.inference_mode()
@@ -162,5 +196,38 @@ def test_parity_of_the_gradients(reference: Reference) -> None:
         squares = sum(float(p.grad.double().square().sum()) for p in module.parameters())
         expected = float(reference[f"gradnorm_{name}"])
         assert squares**0.5 == pytest.approx(expected, rel=1e-3)
+    unet, vision = network.unet, network.vision_encoder
+    for name, parameter in (
+        ("unet_conv_in", unet.conv_in.weight),
+        ("unet_out_bias", unet.conv_out.bias),
+        ("cond_out_weight", vision.out.weight),
+        ("cond_conv_in", vision.encoder.conv_in.weight),
+    ):
+        expected = reference[f"grad_{name}"]
+        assert parameter.grad.shape == expected.shape
+        error = (parameter.grad - expected).norm() / expected.norm()
+        assert float(error) <= 1e-3, name
+    for module in parts.values():
         module.zero_grad()
         module.requires_grad_(False)
+
+
+def test_parity_leaves_no_array_out(reference: Reference) -> None:
+    assert set(reference.arrays) <= GIVEN | COMPARED
+
+
+@pytest.mark.skipif(not (OFFICIAL / "schedule.npz").is_file(), reason="no reference schedule here")
+def test_parity_of_the_schedule() -> None:
+    theirs = dict(np.load(OFFICIAL / "schedule.npz"))
+    abar = NoiseSchedule(Schedule()).alphas_cumprod
+    ours = {
+        "betas": 1.0 - abar / torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]]),
+        "alphas_cumprod": abar,
+        "sqrt_alphas_cumprod": abar.sqrt(),
+        "sqrt_one_minus_alphas_cumprod": (1.0 - abar).sqrt(),
+        "sqrt_recip_alphas_cumprod": abar**-0.5,
+        "sqrt_recipm1_alphas_cumprod": (1.0 / abar - 1.0).sqrt(),
+    }
+    assert set(theirs) == set(ours)
+    for name, values in ours.items():
+        np.testing.assert_allclose(values.numpy(), theirs[name], rtol=2e-6, err_msg=name)
