@@ -5,7 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from projects import (
+
+from engine.domain.box import Box
+from engine.domain.review import ReviewState
+from engine.errors import UserError
+from engine.io.project import read_project, write_project
+from engine.models.schema import TargetEntry
+from engine.training.project_cases import ProjectSource, Wanted, group_of, read_cases
+from tests.engine.training.projects import (
     APPROVED,
     CORRECTED,
     picture_project,
@@ -14,13 +21,6 @@ from projects import (
     write_picture,
     write_volume,
 )
-
-from engine.domain.box import Box
-from engine.domain.review import ReviewState
-from engine.errors import UserError
-from engine.io.project import read_project, write_project
-from engine.models.schema import TargetEntry
-from engine.training.project_cases import ProjectSource, Wanted, group_of, read_cases
 from tests.tiny_model import tiny_info
 
 DISC = Wanted.of(tiny_info())
