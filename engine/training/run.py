@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -62,12 +63,15 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
     start = make_start(options, None if state is None else state.get("start", {}), tell)
     network = start.network.to(team.device)
     remember = {"settings": chosen, "start": start.remembered()}
-    resumed = state is not None
+    resumed, before = state is not None, time.process_time()
     if not resumed and options.start is None and team.is_first:
         prepare_latents(start, train, options, team.device, tell)
+    prepared = time.process_time() - before
     team.share_weights(network)
     network.scale_factor = team.share(network.scale_factor)
     trainer = Trainer(network, train, val, options, team, remember)
+    if not resumed:  # autoencoder and prior are part of what the model took
+        trainer.cpu_seconds = prepared
     if resumed and trainer.restore(options.run_folder):
         tell(f"resumed at step {trainer.step}")
     top = ceiling(network.autoencoder, val, team.device) if team.is_first else 0.0
