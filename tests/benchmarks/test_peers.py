@@ -21,12 +21,16 @@ from benchmarks.peers.networks import make_network, outputs_of
 from benchmarks.peers.plan import RATES, UNTUNED, Run, chosen, planned
 from benchmarks.peers.results import Results
 from benchmarks.peers.runner import Setting, do_run, fingerprint, options_for
+from benchmarks.peers.sides import begin
 from benchmarks.peers.tables import between, part_tables, write_tables
 from engine.domain.requests import SegmentRequest
+from engine.domain.targets import Target
 from engine.errors import Cancelled, UserError
 from engine.io import open_case
+from engine.models.schema import Preprocessing
 from engine.sdseg.segmenter import Segmenter
 from engine.training.checkpoint import read_state
+from engine.training.run import read_data
 from tests.tiny_model import save_tiny, tiny_network
 
 RUN = Run("a", "polyp", "unet")
@@ -275,3 +279,39 @@ def test_results_that_are_damaged_are_named(tmp_path: Path) -> None:
         results.read(RUN)
     results.write(RUN, {"steps": 1})
     assert json.loads(results.file(RUN).read_text()) == {"steps": 1}
+
+
+@pytest.mark.parametrize("names", [("disc",), ("disc", "spot")])
+def test_sdseg_goes_on_after_its_autoencoder_and_pays_for_it(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    setting = setting_of(tmp_path)
+    if len(names) == 2:
+        for file in (setting.data / "polyp" / "masks").iterdir():
+            mask = np.asarray(Image.open(file)).copy()
+            mask[:10, :10] = 2
+            Image.fromarray(mask).save(file)
+    base = options_for(RUN, setting)
+    few = replace(base.optimisation, batch=2, autoencoder_steps=3, latent_variants=0)
+    options = replace(
+        base, targets=tuple(Target(name, (n + 1,)) for n, name in enumerate(names)),
+        preset="tiny", preprocessing=Preprocessing(size=64), optimisation=few,
+        objective=replace(base.objective, pyramid_weight=0.0),
+    )  # fmt: skip
+    data = read_data(options, lambda _: None)
+    budget = Budget(100.0)
+    side = begin("sdseg", None, options, data, budget, lambda _: None)
+    assert 0.0 < budget.begun == budget.spent
+    for _ in range(2):
+        with budget.counting():
+            side.update()
+    side.save()
+    later = Budget(100.0)
+    again = begin("sdseg", None, options, data, later, lambda _: None)
+    assert again.step == 2
+    assert (later.spent, later.begun) == (budget.spent, budget.begun)
+    pictures = data[1].batch(torch.tensor([0]))[0]
+    with torch.inference_mode():
+        one, other = side.finish()(pictures), again.finish()(pictures)
+    assert torch.equal(one, other)
+    assert one.shape == (1, 1 if len(names) == 1 else 3, 64, 64)
