@@ -213,11 +213,6 @@ def naming(pair: Pair) -> Iterator[None]:
         raise UserError(f"{pair.image.name}: {error.message}", hint=error.hint) from error
 
 
-def read_pair(pair: Pair) -> tuple[Volume, Labels]:
-    """See `Pair.read`."""
-    return pair.read()
-
-
 def whole_request(segmenter: Segmenter, scan: Volume, seed: int) -> SegmentRequest:
     """Every slice along the model's plane; the answer is class ids."""
     axis = slicing_axis(segmenter.info, scan)

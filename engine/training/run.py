@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -63,12 +64,15 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
     start = make_start(options, None if state is None else state.get("start", {}), tell)
     network = start.network.to(team.device)
     remember = {"settings": chosen, "start": start.remembered()}
-    resumed = state is not None
+    resumed, before = state is not None, time.process_time()
     if not resumed and options.start is None and team.is_first:
-        _prepare_latents(start, train, options, team.device, tell)
+        prepare_latents(start, train, options, team.device, tell)
+    prepared = time.process_time() - before
     team.share_weights(network)
     network.scale_factor = team.share(network.scale_factor)
     trainer = Trainer(network, train, val, options, team, remember)
+    if not resumed:  # autoencoder and prior are part of what the model took
+        trainer.cpu_seconds = prepared
     if resumed and trainer.restore(options.run_folder):
         tell(f"resumed at step {trainer.step}")
     top = ceiling(network.autoencoder, val, team.device) if team.is_first else 0.0
@@ -83,7 +87,7 @@ def _silent(text: str) -> None:
     del text
 
 
-def _prepare_latents(
+def prepare_latents(
     start: Start,
     data: SliceDataset,
     options: TrainOptions,
@@ -94,6 +98,16 @@ def _prepare_latents(
 
     The scale factor is 1 / std of the first batch's mask latents; the vision encoder starts from
     the autoencoder's encoder.
+
+    Args:
+        start: whose network is changed in place.
+        data: only its masks are used.
+        options: of the run.
+        device: where the network is.
+        say: told the losses.
+
+    Raises:
+        Cancelled: interrupted.
     """
     network = start.network
     if "autoencoder" in start.fresh:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from engine.cli.prepare_data import KINDS
-from engine.evaluation.scoring import find_pairs, read_names, read_pair
+from engine.evaluation.scoring import find_pairs, read_names
 from engine.models.store import read_entry
 from engine.training.layouts.prepare import DATA_SETS
 from tests.engine.cli.calls import pixels, refused, sdseg, text_file, voxels
@@ -73,7 +73,7 @@ def test_a_data_folder_holds_all_that_train_reads(kind: str, tmp_path: Path) -> 
     assert json.loads((tmp_path / "r.json").read_text()) == record | {"output": str(data)}
     # Every class really occurs, and pictures and masks go together as training reads them.
     pairs = find_pairs(data / "images", data / "masks", everything)
-    found = {int(n) for pair in pairs for n in np.unique(read_pair(pair)[1])}
+    found = {int(n) for pair in pairs for n in np.unique(pair.read()[1])}
     assert found == {int(n) for n in labels} and len(pairs) == len(everything)
 
 

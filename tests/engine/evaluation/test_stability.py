@@ -53,7 +53,7 @@ def test_a_binary_square_is_split_at_a_half() -> None:
 def test_of_several_classes_the_likeliest_wins() -> None:
     maps = np.array([[[0.4, 0.5]], [[0.3, 0.2]], [[0.3, 0.3]]], dtype=np.float32)
     maps[2, 0, 0] = 0.45
-    assert square_labels(maps, tiny_info()).tolist() == [[2, 0]]
+    assert square_labels(maps, tiny_info(classes={1: "rim", 4: "cup"})).tolist() == [[4, 0]]
     assert square_mask(maps).tolist() == [[1, 0]]
     assert square_score(maps)[0].tolist() == pytest.approx([0.6, 0.5])
 

@@ -1,5 +1,6 @@
 """A whole training run at tiny size on pictures made here: it learns, resumes and refuses."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from engine.sdseg.config import TINY
 from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
 from engine.training.autoencoder import ceiling, train_autoencoder
+from engine.training.checkpoint import read_state
 from engine.training.dataset import Groups, SliceDataset, read_dataset
 from engine.training.ema import Ema
 from engine.training.losses import dice_loss, mask_picture, noise_and_latent_loss
@@ -27,6 +29,7 @@ from engine.training.options import (
     TrainOptions,
 )
 from engine.training.randomness import batch_indices, place_generators, step_generator
+from engine.training.run import train_model
 from engine.training.sources import PairSource
 from engine.training.team import Team
 from engine.training.trainer import Trainer
@@ -260,3 +263,16 @@ def test_batches_do_not_repeat_a_picture_where_they_need_not() -> None:
     generator = step_generator(0, "x", 1)
     assert sorted(batch_indices(5, 5, generator).tolist()) == [0, 1, 2, 3, 4]
     assert batch_indices(2, 8, generator).shape == (8,)
+
+
+def test_the_autoencoder_s_time_is_part_of_what_a_model_took(data_folder, tmp_path) -> None:
+    told: dict[str, float] = {}
+
+    def note(text: str) -> None:
+        told[text.split(":")[0]] = time.process_time()
+
+    chosen = options(data_folder, tmp_path / "model", steps=1, autoencoder_steps=100)
+    train_model(chosen, "cpu", note)
+    autoencoder = told["autoencoder step 100"] - told["val.txt"]
+    state = read_state(chosen.run_folder)
+    assert state is not None and state["cpu_seconds"] > autoencoder

@@ -1,0 +1,1 @@
+"""SDSeg beside what a user would pick instead: see docs/accuracy.md."""

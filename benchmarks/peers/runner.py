@@ -1,0 +1,244 @@
+"""Does one run: trains for its time, scores, and writes the result."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.peers.answers import PeerSegmenter
+from benchmarks.peers.budget import Budget
+from benchmarks.peers.claim import claim
+from benchmarks.peers.plan import CPU_PER_MINUTE, MINUTES, Run
+from benchmarks.peers.recipes import deciding, digest, five_minutes, read_recipe
+from benchmarks.peers.results import Result, Results
+from benchmarks.peers.scores import score_all, score_plain, summary
+from benchmarks.peers.sides import Side, begin
+from engine.domain.targets import Target
+from engine.errors import Cancelled, UserError
+from engine.evaluation.scoring import Pair, find_pairs, read_names
+from engine.models.store import ModelEntry, read_entry
+from engine.sdseg.segmenter import Segmenter
+from engine.system.resources import resource_path
+from engine.training.checkpoint import read_state
+from engine.training.options import TrainOptions
+from engine.training.run import read_data
+
+SAVE_EVERY = 120.0  # CPU seconds between two checkpoints
+TELL_EVERY = 30.0
+DECIDES = "decides.txt"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a command share.
+
+    Attributes:
+        data: holds one folder a data set.
+        work: for unfinished runs; may be deleted.
+        results: where results are kept.
+        seconds: of processor time instead of the plan's, for a trial; None is the plan's.
+        say: told what happens.
+        is_cancelled: asked at each step.
+    """
+
+    data: Path
+    work: Path
+    results: Results
+    seconds: float | None = None
+    say: Callable[[str], None] = print
+    is_cancelled: Callable[[], bool] = lambda: False
+
+
+def shipped_model(run: Run) -> ModelEntry:
+    """The built-in model of a run's data set.
+
+    Raises:
+        UserError: it is not there yet.
+    """
+    try:
+        return read_entry(resource_path("models", run.recipe))
+    except UserError as error:
+        raise UserError(
+            f"{run.name} waits for the built-in model {run.recipe}.",
+            hint=f"Train it with resources/recipes/{run.recipe}.args first.",
+        ) from error
+
+
+def seconds_of(run: Run, setting: Setting) -> float:
+    """Processor time of a run: the plan's, or what the shipped model says it took.
+
+    Raises:
+        UserError: the shipped model is not there, or does not say.
+    """
+    if setting.seconds is not None:
+        return setting.seconds
+    if run.part == "b":
+        minutes = shipped_model(run).info.lineage.cpu_minutes
+        if not minutes:
+            raise UserError(f"The built-in model {run.recipe} does not say what it took to train.")
+        return minutes * 60.0
+    return MINUTES[run.part] * CPU_PER_MINUTE * 60.0
+
+
+def options_for(run: Run, setting: Setting) -> TrainOptions:
+    """The recipe's options for a run of limited time."""
+    return five_minutes(read_recipe(run, setting.data, setting.work / run.name))
+
+
+def fingerprint(run: Run, setting: Setting) -> str:
+    """Changes when the run's result would."""
+    if run.is_shipped:
+        return digest({"model": shipped_model(run).sha256})
+    rate = setting.results.rate_of(run)[0]
+    decides = deciding(run, options_for(run, setting), rate)
+    return digest({**decides, "side": run.side, "seconds": seconds_of(run, setting)})
+
+
+def do_run(run: Run, setting: Setting) -> bool:
+    """Does a run that is not done yet; False if another process is at it.
+
+    Raises:
+        Cancelled: interrupted; what was trained is kept, and the next call goes on.
+        UserError: data, recipe or model are not there.
+    """
+    folder = setting.work / run.name
+    with claim(folder) as mine:
+        if not mine:
+            return False
+        result = _shipped(run, setting) if run.is_shipped else _trained(run, setting)
+        setting.results.write(run, result)
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def _shipped(run: Run, setting: Setting) -> Result:
+    entry = shipped_model(run)
+    options = options_for(run, setting)
+    segmenter = Segmenter.load(entry, "cpu")
+    lineage = entry.info.lineage
+    return {
+        **_head(run, fingerprint(run, setting)),
+        "cpu_seconds": (lineage.cpu_minutes or 0.0) * 60.0,
+        "steps": lineage.steps,
+        "model_sha256": entry.sha256,
+        **_scores(run, segmenter, targets_of(entry), options, setting),
+    }
+
+
+def targets_of(entry: ModelEntry) -> dict[str, Target]:
+    """A model's targets, whose class ids are the mask values that it was trained on."""
+    return {t.name: Target(t.name, t.class_ids) for t in entry.info.targets}
+
+
+def _trained(run: Run, setting: Setting) -> Result:
+    mark = fingerprint(run, setting)
+    options = options_for(run, setting)
+    _forget_others(options, mark)
+    rate, tried = setting.results.rate_of(run)
+    budget = Budget(seconds_of(run, setting))
+    data = read_data(options, setting.say)
+    side = begin(run.side, rate, options, data, budget, setting.say)
+    train(side, budget, setting)
+    parameters = side.parameters
+    segmenter = PeerSegmenter(side.finish(), options)
+    targets = {t.name: t for t in options.targets}
+    return {
+        **_head(run, mark),
+        "rate": rate,
+        "tuning_runs": tried,
+        "cpu_seconds": round(budget.spent, 1),
+        "before_schedule": round(budget.begun, 1),
+        "steps": side.step,
+        "parameters": parameters,
+        **_scores(run, segmenter, targets, options, setting),
+    }
+
+
+def _head(run: Run, mark: str) -> dict[str, Any]:
+    return {
+        "run": run.name, "part": run.part, "data_set": run.data_set, "side": run.side,
+        "seed": run.seed, "fingerprint": mark, "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def _forget_others(options: TrainOptions, mark: str) -> None:
+    """A checkpoint of a run that was set up otherwise is of no use."""
+    folder = options.run_folder
+    note = folder / DECIDES
+    if folder.exists() and (not note.is_file() or note.read_text(encoding="utf-8") != mark):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(mark, encoding="utf-8")
+
+
+def train(side: Side, budget: Budget, setting: Setting) -> None:
+    """Steps until the time is over.
+
+    Raises:
+        Cancelled: interrupted; the state was saved.
+    """
+    saved = told = budget.spent
+    while not budget.is_over:
+        if setting.is_cancelled():
+            side.save()
+            raise Cancelled
+        with budget.counting():
+            loss = side.update()
+        if budget.spent - saved > SAVE_EVERY:
+            saved = budget.spent
+            side.save()
+        if budget.spent - told > TELL_EVERY:
+            told = budget.spent
+            setting.say(
+                f"  {told:.0f} of {budget.seconds:.0f} s, step {side.step}, loss {loss:.3f}"
+            )
+    side.save()
+
+
+def _scores(
+    run: Run, segmenter: Any, targets: dict[str, Target], options: TrainOptions, setting: Setting
+) -> dict[str, Any]:
+    def pairs(split: Path) -> list[Pair]:
+        return find_pairs(options.images, options.masks, read_names(split), split.name)
+
+    ask = setting.is_cancelled
+    found: dict[str, Any] = {
+        "val": summary(score_plain(segmenter, pairs(options.val), targets, ask))
+    }
+    if not run.only_val and options.test is not None:
+        found |= score_all(segmenter, pairs(options.test), targets, ask)
+    return found
+
+
+def seconds_per_step(run: Run, setting: Setting, steps: int) -> dict[str, float]:
+    """Median processor time of one step of a side; nothing is kept."""
+    from statistics import median
+
+    options = options_for(run, setting)
+    few = replace(options, optimisation=replace(options.optimisation, autoencoder_steps=steps))
+    shutil.rmtree(few.run_folder, ignore_errors=True)
+    data = read_data(few, lambda _: None)
+    budget = Budget(1e9)
+    rate = setting.results.rate_of(run)[0]
+    side = begin(run.side, rate, few, data, budget, lambda _: None)
+    autoencoder = budget.spent / max(steps, 1)
+    took: list[float] = []
+    for _ in range(steps):
+        before = budget.spent
+        with budget.counting():
+            side.update()
+        took.append(budget.spent - before)
+    shutil.rmtree(few.run_folder, ignore_errors=True)
+    found = {"step": median(took), "batch": few.optimisation.batch, "size": few.preprocessing.size}
+    return {**found, "parameters": side.parameters, "autoencoder_step": autoencoder}
+
+
+def is_unfinished(run: Run, setting: Setting) -> bool:
+    """True if a run was begun and can go on."""
+    return read_state(setting.work / run.name / "model.run") is not None
