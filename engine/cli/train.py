@@ -37,6 +37,12 @@ def _data_paths(args: argparse.Namespace) -> dict[str, Path | None]:
     return {n: getattr(args, n) or usual[n] for n in FILES}
 
 
+def _data(args: argparse.Namespace, labels: dict[int, str]) -> dict[str, Any]:
+    """All options that tell where cases come from and what is known of them."""
+    named = _named_values(args, labels)
+    return {**_data_paths(args), "named_values": named, "patients": args.groups}
+
+
 def _is_blank(split: Path) -> bool:
     """True if a list is missing, or is there but lists nothing."""
     return not split.exists() or (split.is_file() and not split.read_bytes().strip())
@@ -158,11 +164,9 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
     )
     options: TrainOptions = picked(
         TrainOptions,
-        **_data_paths(args),
+        **_data(args, labels),
         targets=_targets(args, base, labels),
         class_names=base.classes if base else labels,
-        named_values=_named_values(args, labels),
-        patients=args.groups,
         preprocessing=_preprocessing(args, base),
         plane=args.plane or (base.plane if base else "scan"),
         roi=args.roi or (base.roi if base else "none"),

@@ -16,7 +16,7 @@ from engine.domain.box import Box, full_box
 from engine.domain.review import ReviewState
 from engine.domain.volume import PLANE_AXIS, Volume
 from engine.errors import UserError
-from engine.evaluation.scoring import Pair
+from engine.evaluation.pairs import Pair
 from engine.io.kinds import file_stem, stem_of
 from engine.io.project import (
     CaseEntry,

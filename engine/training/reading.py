@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.evaluation.scoring import Pair, find_pairs, read_names
+from engine.evaluation.pairs import Pair, find_pairs, read_names
 from engine.system.atomic import atomic_write_text
 from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.options import TrainOptions

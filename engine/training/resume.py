@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.evaluation.scoring import read_names
+from engine.evaluation.pairs import read_names
 from engine.models.store import read_entry
 from engine.training.options import TrainOptions
 

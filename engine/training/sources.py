@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.domain.box import Box
 from engine.domain.volume import Volume
-from engine.evaluation.scoring import Pair
+from engine.evaluation.pairs import Pair
 from engine.io import open_truth
 from engine.training.truths import Known, check_known, check_place, class_ids, values_of
 

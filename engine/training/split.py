@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.evaluation.scoring import read_names
+from engine.evaluation.pairs import read_names
 from engine.io.project import ProjectFile
 from engine.training.project_cases import ProjectCases, ProjectSource
 
