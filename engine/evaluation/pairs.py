@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,17 +125,6 @@ def _check_file(files: list[Path], folder: Path, name: str, split: str) -> None:
         source = f"{split} names {name}, but {folder.name}" if split else folder.name
         hint = f"There is {files[0].name}: capital letters count." if files else ""
         raise UserError(f"{source} has no file {name}.", hint=hint)
-
-
-@contextmanager
-def naming(pair: Pair) -> Iterator[None]:
-    """Errors inside say which case they are about."""
-    try:
-        yield
-    except UserError as error:
-        if pair.image.name in error.message or pair.mask.name in error.message:
-            raise
-        raise UserError(f"{pair.image.name}: {error.message}", hint=error.hint) from error
 
 
 def read_pair(pair: Pair) -> tuple[Volume, Labels]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from engine.domain.targets import Target
 from engine.domain.volume import Volume
 from engine.errors import Cancelled, UserError
 from engine.evaluation.metrics import authors_dice, authors_iou, dice, hd95, iou
-from engine.evaluation.pairs import Labels, Pair, find_pairs, naming, read_names, read_pair
+from engine.evaluation.pairs import Labels, Pair, find_pairs, read_names, read_pair
 from engine.evaluation.scores import Figures, Scores
 from engine.evaluation.squares import square_labels, truth_in_square
 from engine.models.suitability import slicing_axis
@@ -101,6 +102,17 @@ def score_model(
         if progress:
             progress(number + 1, len(pairs))
     return scores
+
+
+@contextmanager
+def naming(pair: Pair) -> Iterator[None]:
+    """Errors inside say which case they are about."""
+    try:
+        yield
+    except UserError as error:
+        if pair.image.name in error.message or pair.mask.name in error.message:
+            raise
+        raise UserError(f"{pair.image.name}: {error.message}", hint=error.hint) from error
 
 
 def whole_request(segmenter: Segmenter, scan: Volume, seed: int) -> SegmentRequest:
