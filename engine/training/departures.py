@@ -31,6 +31,7 @@ def departures(options: TrainOptions, start: Start) -> tuple[str, ...]:
         *_of_network(start),
         *_of_objective(options.objective),
         *_of_optimisation(options.optimisation),
+        *start.changes,
         *_of_pictures(options.preprocessing, options.augmentation),
     ]
     return tuple(dict.fromkeys(found))

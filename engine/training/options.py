@@ -158,6 +158,7 @@ class TrainOptions:
         init: files and folders of other programs' weights to start from.
         command: the command line, for the lineage.
         recipe: name of the recipe, for the lineage.
+        tensorboard: write the curves for TensorBoard too.
     """
 
     images: Path
@@ -186,6 +187,7 @@ class TrainOptions:
     threads: int = 0
     command: str = ""
     recipe: str = ""
+    tensorboard: bool = False
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
