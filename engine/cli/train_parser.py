@@ -12,9 +12,9 @@ from engine.cli.values import number, share, whole
 ABOUT = """Trains SDSeg on pictures and masks. The defaults are the paper's, for a GPU and with its
 starting weights (--init). For a laptop begin with a recipe:
 train @resources/recipes/NAME.args --data DIR --output DIR."""
-EPILOG = """--init takes diffusers folders (AutoencoderKL, UNet2DModel, a pipeline) and files of latent
+EPILOG = """--init takes diffusers folders (AutoencoderKL, UNet2DModel, pipeline), files of latent
 diffusion (kl-f8, a U-Net, a whole checkpoint). An autoencoder must fit as a whole and is then not
-trained; of a U-Net what fits is taken, and its first convolution is widened with zeros. What fitted
+trained; of a U-Net what fits is taken; its first convolution is widened with zeros. What fitted
 is printed and told in the model's lineage. Several processes share each batch when torchrun or
 accelerate launch starts them. A file of options, one or more a line, is named with @FILE."""
 
