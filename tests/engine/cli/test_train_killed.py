@@ -16,9 +16,9 @@ from tests.engine.cli.calls import refused, sdseg
 from tests.engine.cli.test_train_cli import draw
 
 ROOT = Path(__file__).resolve().parents[3]
-STEPS = 130
+STEPS = 60
 MORE = (
-    "--steps", STEPS, "--autoencoder-steps", 130, "--pretrain-prior", 2, "--latent-variants", 2,
+    "--steps", STEPS, "--autoencoder-steps", 110, "--pretrain-prior", 2, "--latent-variants", 2,
     "--rotate", 20, "--checkpoint-every", 20, "--val-every", 30,
 )  # fmt: skip
 
@@ -62,7 +62,7 @@ def killed_at(start: str, command: list[str]) -> list[str]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("line", "resumed"),
-    [("autoencoder step 100", False), ("encode -> decode", None), ("step 100/", True)],
+    [("autoencoder step 100", False), ("encode -> decode", None), ("step 50/", True)],
 )
 def test_a_run_killed_anywhere_ends_with_equal_bytes(
     whole: Path, capsys: pytest.CaptureFixture[str], line: str, resumed: bool | None
@@ -72,7 +72,7 @@ def test_a_run_killed_anywhere_ends_with_equal_bytes(
     state = read_state(whole / f"{name}.run")
     assert not (whole / name).exists()
     if resumed is not None:
-        assert (state is not None and state["step"] >= 100) == resumed
+        assert (state is not None and state["step"] >= 40) == resumed
     capsys.readouterr()
     assert sdseg(*words(whole, name, "--resume")) == 0
     said = capsys.readouterr().out
