@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _targets(segmenter: Segmenter, texts: list[str] | tuple[()]) -> dict[str, Target]:
     """Name of each of the model's targets -> its values in the truths."""
-    from engine.cli.train import parse_target
+    from engine.cli.values import parse_target
     from engine.domain.targets import Target
 
     targets = {t.name: Target(t.name, t.class_ids) for t in segmenter.info.targets}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.segment import parse_window
-from engine.cli.train import parse_target
+from engine.cli.values import parse_target
 from engine.errors import UserError
 
 if TYPE_CHECKING:

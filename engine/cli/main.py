@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from engine.errors import Cancelled, UserError
 from engine.system.atomic import atomic_write_text
+from engine.system.processes import is_first, let_the_first_speak
 
 # Each is a module beside this one, with _ for -, with `add_parser(commands)` and `run(args)`.
 COMMANDS = (
@@ -31,9 +32,17 @@ class Failed(Exception):
         self.report = report
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells wrong usage once, also where several processes were started."""
+
+    def error(self, message: str) -> NoReturn:
+        let_the_first_speak()
+        super().error(message)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sdseg",
         description="SDSeg Studio without its window. Research use only. Not a medical device.",
     )
@@ -71,12 +80,14 @@ def _run(args: argparse.Namespace) -> int:
     except Failed as failed:
         report, code = failed.report, 1
     except UserError as error:
+        let_the_first_speak()
         say_error(error)
         return 1
     except (Cancelled, KeyboardInterrupt):
-        say_error(UserError("Stopped before it was done."))
+        if is_first():
+            say_error(UserError("Stopped before it was done."))
         return 1
-    if args.json:
+    if args.json and report is not None:
         try:
             _write_report(args.json, report)
         except UserError as error:

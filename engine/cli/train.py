@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.cli.train_parser import add_parser, parse_target
+from engine.cli.train_parser import add_parser
 from engine.domain.targets import Target
 
 if TYPE_CHECKING:
     from engine.models.schema import ModelInfo, Preprocessing
     from engine.training.options import TrainOptions
 
-__all__ = ["add_parser", "options_of", "parse_target", "run"]
+__all__ = ["add_parser", "options_of", "run"]
 
 
 FILES = ("images", "masks", "train", "val", "test")
@@ -154,6 +154,8 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
         return kind(**{**{k: getattr(args, k) for k in known}, **extra})
 
     name = args.name or args.output.name
+    if not (args.sdseg_weight or args.mask_weight or args.pyramid_weight):
+        args.usage_error("--sdseg-weight 0 needs --mask-weight or --pyramid-weight")
     if args.start and args.init:
         args.usage_error("--init and --from exclude each other")
     base = read_entry(args.start).info if args.start else None
@@ -181,8 +183,12 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
     return _dealt(options, args.projects) if args.projects else options
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains, prints the curves as it goes, writes the model folder."""
+def run(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Trains, prints the curves as it goes, writes the model folder.
+
+    Returns:
+        What `--json` reports; None in all but the first of several processes.
+    """
     import shlex
 
     from engine.training.run import train_model

@@ -6,28 +6,25 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from engine.domain.targets import Target
-from engine.errors import UserError
+from engine.cli import values
+from engine.cli.values import number, share, whole
 
-EPILOG = """Nobody who is learned from may stand in val or test. Patients are told by --groups FILE,
-or by patients.csv or groups.csv beside the lists (first line: stem,patient; then every case), or
-else by the stems: cases whose stems agree up to the end of a part such as p10001, patient7, sub-03,
-case0005, volume-12, seq12 or video3 are of one patient (curvas_p10001_394 and curvas_p10001_458).
+ABOUT = """Trains SDSeg on pictures and masks. The defaults are the paper's, for a GPU and with its
+starting weights (--init). For a laptop begin with a recipe:
+train @resources/recipes/NAME.args --data DIR --output DIR."""
+EPILOG = """Nobody who is learned from may stand in val or test. --groups FILE, or patients.csv or
+groups.csv beside the lists (first line: stem,patient), tells who is who; else stems do that agree
+up to the end of a part such as p10001, patient7, sub-03, case0005, seq12 (curvas_p10001_394).
 
 A project's labels are told apart by their names: --target polyp=1 learns the label polyp, whatever
-its number there. Slices count that somebody has corrected, and all slices of approved cases. If
-the project has no frozen validation split, about a fifth of the cases, whole patients, is chosen
-and kept in OUTPUT.run; the project is not written.
+its number there. Slices count that somebody has corrected, and all of approved cases. If the
+project has no frozen validation split, about a fifth of the cases is chosen and kept in OUTPUT.run.
 
---init fills the network of the preset from weights made by other programs: a diffusers
-AutoencoderKL, UNet2DModel or pipeline folder, a kl-f8 file of latent diffusion, a U-Net file of
-it, or a whole checkpoint. An autoencoder must fit as a whole and is then not trained; of a U-Net
-what fits is taken, and its first convolution is widened with zeros. What did and did not fit is
-printed, listed in OUTPUT.run/initial_weights.json, and told in the model's lineage. The paper's
-training is --preset paper with kl-f8 and the U-Net of LSUN-churches. Several processes share each
-batch when they are started by torchrun or accelerate launch. Options can be kept in a file, one or
-more a line, and named with @FILE; the built-in models' recipes are such files:
-resources/recipes/*.args."""
+--init takes diffusers folders (AutoencoderKL, UNet2DModel, pipeline), files of latent diffusion
+(kl-f8, a U-Net, a whole checkpoint). An autoencoder must fit as a whole and is then not trained; of
+a U-Net what fits is taken; its first convolution is widened with zeros. What fitted is printed and
+told in the model's lineage. Several processes share each batch when torchrun or accelerate launch
+starts them. A file of options, one or more a line, is named with @FILE."""
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -35,10 +32,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train",
         help="train a model on pictures and masks",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Trains SDSeg. The defaults are the paper's; its starting weights need --init.",
+        usage="sdseg train --data DIR --output DIR [--preset NAME] [--target NAME=ID] [...]",
+        description=ABOUT,
         epilog=EPILOG,
         fromfile_prefix_chars="@",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
     )
     parser.set_defaults(usage_error=parser.error)
     parser.convert_arg_line_to_args = _words_of_line  # type: ignore[method-assign]
@@ -48,6 +46,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     _add_pictures(parser.add_argument_group("how pictures are prepared"))
     _add_network(parser.add_argument_group("network and what it starts from"))
     _add_learning(parser.add_argument_group("learning (defaults: the paper's)"))
+    _add_course(parser.add_argument_group("course of the run"))
     _add_objective(parser.add_argument_group("objective (defaults: the paper's)"))
     _add_augmentation(parser.add_argument_group("augmentation (default: flips)"))
     return parser
@@ -59,6 +58,22 @@ def _words_of_line(line: str) -> list[str]:
     return shlex.split(line, comments=True)
 
 
+def _add(
+    group: Any, name: str, kind: Any, default: Any, words: str, metavar: str = "N", **more: Any
+) -> None:
+    """One option with a value, its default behind its words."""
+    told = f"{default:g}" if isinstance(default, float) else str(default)
+    group.add_argument(
+        name, type=kind, default=default, metavar=metavar, help=f"{words} ({told})", **more
+    )
+
+
+def _choose(group: Any, name: str, choices: list[str], words: str, default: Any = None) -> None:
+    """One option of a few words; their own default, if any, stands in `words`."""
+    told = "" if default is None else f" ({default})"
+    group.add_argument(name, choices=choices, default=default, metavar="NAME", help=words + told)
+
+
 def _add_first(group: Any) -> None:
     group.add_argument(
         "--data",
@@ -68,11 +83,10 @@ def _add_first(group: Any) -> None:
         "patients.csv",
     )
     group.add_argument("--output", type=Path, required=True, metavar="DIR", help="the new model")
-    group.add_argument(
-        "--preset",
-        choices=["paper", "compact", "compact-published", "tiny"],
-        help="compact: for a laptop; paper: as published, for a GPU (paper)",
-    )
+    _choose(
+        group, "--preset", ["paper", "compact", "compact-published", "tiny"],
+        "compact for a laptop, paper for a GPU as published; also compact-published, tiny (paper)",
+    )  # fmt: skip
     group.add_argument(
         "--from",
         dest="start",
@@ -83,13 +97,12 @@ def _add_first(group: Any) -> None:
     group.add_argument(
         "--target",
         dest="targets",
-        type=_target,
+        type=values.target,
         action="append",
         default=[],
-        metavar="NAME=ID[,ID]",
-        help="mask values that become foreground: disc=1,2. Given once, they are one class; given "
-        "several times (at most three values in all), each value is a class of its own. Without "
-        "it: the classes of labels.json, or target=1",
+        metavar="NAME=ID",
+        help="wanted mask values, as disc=1,2: one class; given again, each value is a class "
+        "of its own, up to three (those of labels.json, else target=1)",
     )
 
 
@@ -101,63 +114,60 @@ def _add_data(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="learn from the corrected and approved cases of a project instead of --data; may be "
-        "given several times (see below)",
+        help="learn from a project's corrected and approved cases; may be given several times",
     )
-    group.add_argument("--images", type=Path, metavar="DIR")
-    group.add_argument("--masks", type=Path, metavar="DIR", help="same stems as the images")
-    group.add_argument("--train", type=Path, metavar="FILE", help="stems, one a line")
-    group.add_argument("--val", type=Path, metavar="FILE")
-    group.add_argument("--test", type=Path, metavar="FILE", help="only scored, at the end")
-    group.add_argument(
-        "--labels", type=Path, metavar="FILE", help="names of the mask values (labels.json)"
-    )
-    group.add_argument(
-        "--groups",
-        type=Path,
-        metavar="FILE",
-        help="CSV file (first line: stem,patient) that tells the patient of each case (see below)",
-    )
+    for name, metavar, words in (
+        ("images", "DIR", "pictures or volumes"),
+        ("masks", "DIR", "masks, with the images' stems"),
+        ("train", "FILE", "stems to learn from, one a line"),
+        ("val", "FILE", "stems to watch the run by"),
+        ("test", "FILE", "stems that are only scored, at the end"),
+        ("labels", "FILE", "names of the mask values (labels.json)"),
+        ("groups", "FILE", "CSV (stem,patient) that tells the patient of each case"),
+    ):
+        group.add_argument(f"--{name}", type=Path, metavar=metavar, help=words)
 
 
 def _add_result(group: Any) -> None:
-    group.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the run in OUTPUT.run, with the options it was started with; --init "
-        "may be left out; --steps may change while the rate is constant (--decay), to no fewer "
-        "than are done",
-    )
-    group.add_argument("--name", help="of the model; default: the output folder's")
-    group.add_argument("--title", default="")
+    group.add_argument("--name", help="of the model (the output folder's)")
+    group.add_argument("--title", default="", help="what people read in lists (its name)")
     group.add_argument("--kind", default="", help='of picture, in words: "chest radiograph"')
-    group.add_argument("--modality", default="picture", help="comma-separated: CR,DX,picture")
-    group.add_argument("--data-name", default="", help="the data set, for the card")
-    group.add_argument("--licence", default="", help="of the weights, for the card")
-    group.add_argument("--notes", default="", help="limits a user should know, for the card")
-    group.add_argument("--recipe", default="", help="name of the recipe, for the card")
+    group.add_argument("--modality", default="picture", help="CR,DX,picture (picture)")
+    for name, words in (
+        ("data-name", "the data set"),
+        ("licence", "of the weights"),
+        ("notes", "limits that a user should know"),
+        ("recipe", "name of the recipe"),
+    ):
+        group.add_argument(f"--{name}", default="", metavar="TEXT", help=f"{words}, for the card")
     group.add_argument(
-        "--more-scores",
-        type=Path,
-        metavar="FILE",
-        help="JSON of figures measured elsewhere (name: number), for the card",
+        "--more-scores", type=Path, metavar="FILE", help="JSON of figures from elsewhere, likewise"
     )
 
 
 def _add_pictures(group: Any) -> None:
     # None is "not typed": then the base model's value holds, or the one in brackets.
-    group.add_argument("--size", type=int, metavar="PX", help="(256)")
-    group.add_argument("--channels", choices=["rgb", "grey", "neighbours"], help="(rgb)")
-    group.add_argument("--fit", choices=["squeeze", "pad"], help="(squeeze)")
+    group.add_argument("--size", type=int, metavar="PX", help="side of the picture (256)")
+    _choose(group, "--channels", ["rgb", "grey", "neighbours"], "rgb, grey, neighbours (rgb)")
+    _choose(group, "--fit", ["squeeze", "pad"], "to a square: squeeze, pad (squeeze)")
+    _choose(
+        group, "--intensity", ["full", "percentile", "window", "window_or_full"],
+        "full, percentile, window, window_or_full (full)",
+    )  # fmt: skip
     group.add_argument(
-        "--intensity",
-        choices=["full", "percentile", "window", "window_or_full"],
-        help="(full)",
+        "--window", type=values.pair, metavar="LEVEL,WIDTH", help="of the intensity `window`"
     )
-    group.add_argument("--window", type=_pair, metavar="LEVEL,WIDTH")
-    group.add_argument("--field-mm", type=float, metavar="MM", help="side of the training field")
-    group.add_argument("--plane", choices=["scan", "axial", "coronal", "sagittal"], help="(scan)")
-    group.add_argument("--roi", choices=["none", "box"], help="(none)")
+    group.add_argument(
+        "--field-mm",
+        type=number(0, above=True),
+        metavar="MM",
+        help="side of what fills the picture (the whole slice)",
+    )
+    _choose(
+        group, "--plane", ["scan", "axial", "coronal", "sagittal"],
+        "of the slices: scan, axial, coronal, sagittal (scan)",
+    )  # fmt: skip
+    _choose(group, "--roi", ["none", "box"], "box: a user should draw a region first (none)")
 
 
 def _add_network(group: Any) -> None:
@@ -167,152 +177,109 @@ def _add_network(group: Any) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="weights of other programs to start from (see below); may be given several times",
+        help="weights of other programs, see below; repeatable",
     )
-    group.add_argument(
-        "--prediction", choices=["epsilon", "sample", "v_prediction"], help="(the preset's)"
-    )
+    _choose(
+        group, "--prediction", ["epsilon", "sample", "v_prediction"],
+        "epsilon, sample, v_prediction (the preset's)",
+    )  # fmt: skip
     group.add_argument(
         "--freeze-encoder",
         action="store_true",
-        help="the vision encoder keeps its starting weights (of one with a trunk: the trunk)",
+        help="the vision encoder, or its trunk, does not learn",
     )
-    group.add_argument(
-        "--pretrain-prior",
-        dest="prior_steps",
-        type=int,
-        default=0,
-        metavar="STEPS",
-        help="first let the U-Net learn mask latents alone; then it is widened with zeros",
-    )
-    group.add_argument("--autoencoder-steps", type=int, default=2000)
-    group.add_argument("--autoencoder-lr", type=float, default=2e-3)
+    _add(
+        group, "--pretrain-prior", whole(0), 0,
+        "first steps, on mask latents alone", dest="prior_steps",
+    )  # fmt: skip
+    _add(group, "--autoencoder-steps", whole(1), 2000, "of a fresh autoencoder")
+    _add(group, "--autoencoder-lr", number(0, above=True), 2e-3, "its largest rate", "RATE")
 
 
 def _add_learning(group: Any) -> None:
-    group.add_argument("--steps", type=int, default=100_000)
-    group.add_argument("--batch", type=int, default=4, help="over all processes")
-    group.add_argument("--base-lr", type=float, default=1e-5)
-    group.add_argument("--no-scale-lr", action="store_true", help="base rate as it is")
-    group.add_argument("--warmup", type=int, default=10_000, metavar="STEPS")
-    group.add_argument("--decay", choices=["constant", "cosine"], default="constant")
-    group.add_argument("--encoder-factor", type=float, default=1.0, help="vision encoder's rate")
-    group.add_argument("--trunk-factor", type=float, default=0.3, help="its trunk's rate")
-    group.add_argument("--weight-decay", type=float, default=1e-2)
-    group.add_argument("--clip", type=float, default=0.0)
-    group.add_argument("--ema-decay", type=float, default=0.9999)
+    rate = number(0)
+    _add(group, "--steps", whole(1), 100_000, "updates of the weights")
+    _add(group, "--batch", whole(1), 4, "pictures an update, over all processes")
+    _add(group, "--base-lr", rate, 1e-5, "learning rate a picture of the batch", "RATE")
+    group.add_argument("--no-scale-lr", action="store_true", help="learning rate is --base-lr")
+    _add(group, "--warmup", whole(0), 10_000, "steps in which the rate grows")
+    _choose(group, "--decay", ["constant", "cosine"], "of the rate: constant, cosine", "constant")
+    _add(group, "--encoder-factor", rate, 1.0, "the vision encoder's rate, times this")
+    _add(group, "--trunk-factor", rate, 0.3, "its trunk's rate, times this")
+    _add(group, "--weight-decay", rate, 1e-2, "of AdamW")
+    _add(group, "--clip", rate, 0.0, "largest norm of the gradient; 0: any")
+    _add(group, "--ema-decay", share, 0.9999, "most of the averages' memory")
     group.add_argument("--ema-all", action="store_true", help="average the vision encoder too")
-    group.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    _choose(group, "--precision", ["fp32", "bf16"], "fp32, or bf16 in the forward pass", "fp32")
+    _add(
+        group, "--latent-variants", whole(0), 0,
+        "kept positions of each picture; 0: always new",
+    )  # fmt: skip
+    _add(group, "--seed", whole(0), 0, "of everything random")
+
+
+def _add_course(group: Any) -> None:
     group.add_argument(
-        "--latent-variants",
-        type=int,
-        default=0,
-        metavar="N",
-        help="positions of each picture whose mask latents are kept; 0: always new ones",
+        "--resume",
+        action="store_true",
+        help="go on with OUTPUT.run and its options (not --init); more --steps are fine while the "
+        "rate is constant",
     )
-    group.add_argument("--seed", type=int, default=0)
-    group.add_argument("--val-every", type=int, default=200, metavar="STEPS")
-    group.add_argument("--checkpoint-every", type=int, default=200, metavar="STEPS")
-    group.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
-    group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    _add(group, "--val-every", whole(1), 200, "steps between scores on val")
+    _add(group, "--checkpoint-every", whole(1), 200, "steps between checkpoints")
+    _add(group, "--threads", whole(0), 0, "of the processor; 0: torch's own choice")
+    _choose(group, "--device", ["auto", "cpu", "cuda"], "auto, cpu, cuda", "auto")
+    group.add_argument(
+        "--tensorboard", action="store_true", help="curves in OUTPUT.run/tensorboard too"
+    )
 
 
 def _add_objective(group: Any) -> None:
-    group.add_argument("--lambda", dest="latent_lambda", type=float, default=1.0)
-    group.add_argument("--sdseg-weight", type=float, default=1.0)
-    group.add_argument("--mask-weight", type=float, default=0.0)
-    group.add_argument("--pyramid-weight", type=float, default=0.0)
-    group.add_argument(
-        "--mask-crop",
-        type=float,
-        default=1.0,
-        metavar="SHARE",
-        help="side of the part of each picture that the mask term looks at",
-    )
-    group.add_argument(
-        "--last-share",
-        type=float,
-        default=0.0,
-        help="share of the samples at T-1, the rest uniform",
-    )
+    weight = number(0)
+    _add(group, "--lambda", weight, 1.0, "of eq. 3", dest="latent_lambda")
+    _add(group, "--sdseg-weight", weight, 1.0, "of eq. 3 as a whole")
+    _add(group, "--mask-weight", weight, 0.0, "of the decoded mask")
+    _add(group, "--pyramid-weight", weight, 0.0, "of a mask on the trunk's pyramid")
+    _add(
+        group, "--mask-crop", number(0, 1, above=True), 1.0,
+        "side of the part whose mask is decoded", "SHARE",
+    )  # fmt: skip
+    _add(group, "--last-share", share, 0.0, "of the samples at T-1, the rest uniform", "SHARE")
 
 
 def _add_augmentation(group: Any) -> None:
-    group.add_argument("--flips", choices=["", "h", "v", "hv"], default="hv")
-    group.add_argument("--scale", type=_pair, default=(1.0, 1.0), metavar="FROM,TO")
-    for name, default in (
-        ("rotate", 0.0), ("aspect", 0.0), ("shift", 0.0), ("gamma", 1.0), ("contrast", 0.0),
-        ("brightness", 0.0), ("colour", 0.0), ("saturation", 0.0), ("blur", 0.0), ("noise", 0.0),
-    ):  # fmt: skip
-        group.add_argument(f"--{name}", type=float, default=default)
+    _add(group, "--flips", values.flips, "hv", "h, v, hv or ''", "AXES")
     group.add_argument(
-        "--levels", type=_pair, default=(0.0, 1.0), metavar="LOW,HIGH", help="random window"
+        "--scale", type=values.scale, default=(1.0, 1.0), metavar="FROM,TO", help="zoom (1,1)"
     )
+    width = number(0)
+    for name, kind, default, words in (
+        ("rotate", number(0, 180), 0.0, "degrees, either way"),
+        ("aspect", width, 0.0, "stretch of one side against the other"),
+        ("shift", share, 0.0, "of the picture's side"),
+        ("gamma", number(1), 1.0, "largest exponent, or its inverse"),
+        ("contrast", width, 0.0, "relative change"),
+        ("brightness", number(0, 2), 0.0, "added, of a range of 2"),
+        ("colour", width, 0.0, "relative gain of a colour channel"),
+        ("saturation", width, 0.0, "relative change of colour"),
+        ("blur", number(0, 20), 0.0, "standard deviation in pixels"),
+        ("noise", number(0, 2), 0.0, "standard deviation, of a range of 2"),
+        ("floor", share, 0.0, "grey of fat that a CT window cut to black"),
+        ("jpeg", number(1, 100), 100.0, "lowest quality, for half of the pictures"),
+        ("empty-share", share, 0.0, "of views closer by, without the target"),
+    ):
+        _add(group, f"--{name}", kind, default, words)
     group.add_argument(
-        "--floor", type=float, default=0.0, metavar="GREY", help="of CT: fat that was cut to black"
+        "--levels",
+        type=values.levels,
+        default=(0.0, 1.0),
+        metavar="LOW,HIGH",
+        help="random window, at least LOW to HIGH (0,1)",
     )
-    group.add_argument("--jpeg", type=float, default=100.0, metavar="QUALITY", help="lowest")
     group.add_argument(
         "--effects",
-        type=_effects,
+        type=values.effects,
         default=(),
         metavar="NAME=CHANCE,...",
-        help="MONAI's transforms: bias_field, low_resolution, gibbs, histogram, sharpen, rician, "
-        "dropout",
+        help="of MONAI: " + ", ".join(values.EFFECT_NAMES) + " (none)",
     )
-    group.add_argument(
-        "--empty-share",
-        type=float,
-        default=0.0,
-        help="share of the pictures shown without their target, from closer by",
-    )
-
-
-def _pair(text: str) -> tuple[float, float]:
-    first, second = (float(x) for x in text.split(","))
-    return first, second
-
-
-EFFECT_NAMES = (
-    "bias_field", "low_resolution", "gibbs", "histogram", "sharpen", "rician", "dropout",
-)  # fmt: skip
-
-
-def _effects(text: str) -> tuple[tuple[str, float], ...]:
-    """``gibbs=0.2,dropout=0.1`` as pairs."""
-    found: list[tuple[str, float]] = []
-    for word in text.split(","):
-        name, _, chance = word.partition("=")
-        if name not in EFFECT_NAMES:
-            raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(EFFECT_NAMES)}")
-        try:
-            share = float(chance)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"'{word}': write NAME=CHANCE") from error
-        if not 0.0 <= share <= 1.0:
-            raise argparse.ArgumentTypeError(f"'{word}': a chance lies between 0 and 1")
-        found.append((name, share))
-    return tuple(found)
-
-
-def parse_target(text: str) -> Target:
-    """``disc=1,2`` as a target.
-
-    Raises:
-        UserError: it does not look like that.
-    """
-    name, _, ids = text.partition("=")
-    if not name or not all(x.strip().isdigit() for x in ids.split(",")):
-        raise UserError(f"The target '{text}' is not understood.", hint="Write NAME=1 or NAME=1,2.")
-    return Target(name.strip(), tuple(int(x) for x in ids.split(",")))
-
-
-def _target(text: str) -> Target:
-    """A target for argparse: what is not understood is wrong usage."""
-    try:
-        target = parse_target(text)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(f"{error.message} {error.hint}") from error
-    if not all(1 <= n <= 255 for n in target.class_ids):
-        raise argparse.ArgumentTypeError(f"'{text}': class ids are 1 to 255")
-    return target

@@ -65,6 +65,16 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
         return {name: tuple(stream.get_slice(name).get_shape()) for name in names}
 
 
+def read_metadata(file: Path) -> dict[str, str]:
+    """The words that a file's header carries beside its tensors.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    with _opened(file) as (stream, _):
+        return dict(stream.metadata() or {})
+
+
 def read_tensors(
     file: Path,
     expected: dict[str, Tensor] | None = None,

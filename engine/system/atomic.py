@@ -15,6 +15,8 @@ from pathlib import Path
 
 from engine.errors import UserError
 
+DRAFT_PREFIX = ".~"  # of unfinished files; after a crash they may be deleted
+
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -104,7 +106,7 @@ def publish_folder(draft: Path, folder: Path) -> None:
 
 def _draft_beside(path: Path) -> Path:
     # A short random prefix: a long file name must not become too long by being saved.
-    handle, name = tempfile.mkstemp(prefix=".~", suffix=_ending(path), dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=DRAFT_PREFIX, suffix=_ending(path), dir=path.parent)
     os.close(handle)
     draft = Path(name)
     # mkstemp makes files that only their owner reads; a saved file is like any other.

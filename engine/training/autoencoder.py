@@ -12,6 +12,7 @@ from engine.errors import Cancelled
 from engine.evaluation.metrics import dice
 from engine.training.dataset import SliceDataset
 from engine.training.geometry import exclusive, place_randomly, warp
+from engine.training.gradients import clip_gradients, not_a_number
 from engine.training.losses import decoded_logits, mask_loss, mask_picture
 from engine.training.options import Augmentation, Optimisation
 from engine.training.randomness import Draw, batch_indices, place_generators, step_generator
@@ -44,6 +45,7 @@ def train_autoencoder(
 
     Raises:
         Cancelled: `is_cancelled` said so.
+        UserError: a gradient became not a number.
     """
     autoencoder.requires_grad_(True).train()
     rate, steps = options.autoencoder_lr, options.autoencoder_steps
@@ -60,7 +62,8 @@ def train_autoencoder(
         loss = _loss(autoencoder, masks.to(device), generator, options)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0, error_if_nonfinite=True)
+        if not clip_gradients(autoencoder.parameters(), 1.0):
+            raise not_a_number("autoencoder", "--autoencoder-lr")
         optimiser.step()
         schedule.step()
         if progress:

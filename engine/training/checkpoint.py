@@ -1,4 +1,4 @@
-"""State of an unfinished run: safetensors and JSON, replaced as a whole."""
+"""State of an unfinished run: safetensors with its JSON inside, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -11,22 +11,36 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.sdseg.weights import read_tensors
-from engine.system.atomic import atomic_write, atomic_write_text
+from engine.sdseg.weights import read_metadata, read_tensors
+from engine.system.atomic import DRAFT_PREFIX, atomic_write, atomic_write_text
 
 TENSORS = "checkpoint.safetensors"
-STATE = "checkpoint.json"
+STATE = "checkpoint.json"  # a copy for people; the one inside the tensors' file rules
+INSIDE = "state"  # its name there
+FAILED = "failed_at"  # the step whose loss or gradient was not a number, after this checkpoint
 COUNTS = ("step", "ema_updates")
+ANEW = "Start the run anew, without --resume."
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Writes both files; the counts in the JSON are stamped on the tensors too."""
+    """Writes the tensors' file, which carries the state too, so that the two can't part.
+
+    Raises:
+        UserError: it can't be written; the last checkpoint stays.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    stamps = {f"checkpoint.{name}": torch.tensor(state[name]) for name in COUNTS}
-    stamped = {**tensors, **stamps}
+    text = json.dumps(state, indent=1)
+    # A copy each: tied or overlapping tensors can't be saved.
+    kept = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with atomic_write(folder / TENSORS) as draft:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in stamped.items()}, draft)
-    atomic_write_text(folder / STATE, json.dumps(state, indent=1))
+        save_file(kept, draft, metadata={INSIDE: text})
+    atomic_write_text(folder / STATE, text)
+
+
+def clear_drafts(folder: Path) -> None:
+    """Removes what a run that was killed while it wrote has left behind."""
+    for draft in folder.glob(f"{DRAFT_PREFIX}*"):
+        draft.unlink(missing_ok=True)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
@@ -35,12 +49,17 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     Raises:
         UserError: it is damaged.
     """
-    if not (folder / STATE).exists():
-        return None
+    text = None
     try:
-        return dict(json.loads((folder / STATE).read_text(encoding="utf-8")))
+        if (folder / TENSORS).exists():
+            text = read_metadata(folder / TENSORS).get(INSIDE)
+        if text is None and (folder / STATE).exists():  # as older programs wrote it
+            text = (folder / STATE).read_text(encoding="utf-8")
+        return None if text is None else dict(json.loads(text))
+    except UserError as error:
+        raise UserError(f"{folder.name}/{TENSORS} is damaged.", hint=ANEW) from error
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder.name}/{STATE} is damaged.", hint="Start the run anew.") from error
+        raise UserError(f"{folder.name}/{STATE} is damaged.", hint=ANEW) from error
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -53,12 +72,30 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     if state is None:
         return None
     tensors = read_tensors(folder / TENSORS)
-    # A crash between the two files leaves newer tensors beside the older JSON; the tensors' counts
-    # rule. Older checkpoints stamped the step alone.
+    # Of older programs, a crash between two files left newer tensors beside the older JSON; the
+    # counts stamped on the tensors rule.
     for name in COUNTS:
         if f"checkpoint.{name}" in tensors:
             state[name] = int(tensors.pop(f"checkpoint.{name}"))
     return tensors, state
+
+
+def note_failure(folder: Path, step: int) -> int | None:
+    """Marks the last checkpoint as one after which the run failed.
+
+    Args:
+        folder: of the run.
+        step: whose loss or gradient was not a number.
+
+    Returns:
+        The checkpoint's step, or None if there is none.
+    """
+    found = load_checkpoint(folder)
+    if found is None:
+        return None
+    tensors, state = found
+    save_checkpoint(folder, tensors, {**state, FAILED: step})
+    return int(state["step"])
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

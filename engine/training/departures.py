@@ -14,7 +14,8 @@ PAPER_SIZE = 256
 # Field of `Optimisation` -> words; what is left out concerns parts that the paper does not have.
 OPTIMISATION = {
     "steps": "steps", "batch": "batch", "learning_rate": "learning rate", "warmup": "warm-up steps",
-    "decay": "decay of the rate", "weight_decay": "weight decay", "clip": "clipping of the "
+    "decay": "decay of the rate", "encoder_factor": "the vision encoder's rate times",
+    "weight_decay": "weight decay", "clip": "clipping of the "
     "gradient", "ema_decay": "decay of the averages", "precision": "precision",
 }  # fmt: skip
 
@@ -31,6 +32,7 @@ def departures(options: TrainOptions, start: Start) -> tuple[str, ...]:
         *_of_network(start),
         *_of_objective(options.objective),
         *_of_optimisation(options.optimisation),
+        *start.changes,
         *_of_pictures(options.preprocessing, options.augmentation),
     ]
     return tuple(dict.fromkeys(found))

@@ -166,6 +166,7 @@ class TrainOptions:
         command: the command line, for the lineage.
         recipe: name of the recipe, for the lineage.
         more_scores: JSON file of figures for the card that this run does not measure, or None.
+        tensorboard: write the curves for TensorBoard too.
     """
 
     images: Path
@@ -198,6 +199,7 @@ class TrainOptions:
     command: str = ""
     recipe: str = ""
     more_scores: Path | None = None
+    tensorboard: bool = False
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:

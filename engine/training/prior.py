@@ -11,6 +11,7 @@ from engine.sdseg.config import LATENT_CHANNELS
 from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
 from engine.training.dataset import SliceDataset
+from engine.training.gradients import clip_gradients, not_a_number
 from engine.training.latents import MaskLatents
 from engine.training.losses import noise_and_latent_loss
 from engine.training.options import TrainOptions
@@ -40,6 +41,7 @@ def train_prior(
 
     Raises:
         Cancelled: `is_cancelled` said so.
+        UserError: a gradient became not a number.
     """
     rules = options.optimisation
     kept = MaskLatents(
@@ -55,7 +57,8 @@ def train_prior(
         loss = _loss(network, data, kept, options, step, device)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0, error_if_nonfinite=True)
+        if not clip_gradients(unet.parameters(), 1.0):
+            raise not_a_number("prior", "--base-lr")
         optimiser.step()
         if progress:
             progress(step + 1, loss.item())

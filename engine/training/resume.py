@@ -12,6 +12,7 @@ from typing import Any
 from engine.errors import UserError
 from engine.evaluation.pairs import read_names
 from engine.models.store import read_entry
+from engine.training.checkpoint import FAILED
 from engine.training.options import TrainOptions
 
 # Options whose names are not their fields'.
@@ -23,6 +24,8 @@ OPTION = {
 }
 # Settings whose values tell a reader nothing.
 HASHES = ("train", "val", "project", "start")
+# What may change after a loss that was not a number: with equal options it would come again.
+REMEDIES = ("base_lr", "scale_lr", "clip", "precision")
 
 
 def settings(options: TrainOptions) -> dict[str, Any]:
@@ -63,20 +66,27 @@ def _digest(names: list[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def check_same(state: Mapping[str, Any], chosen: Mapping[str, Any], folder: Path) -> None:
+def check_same(
+    state: Mapping[str, Any], chosen: Mapping[str, Any], folder: Path
+) -> tuple[str, ...]:
     """Refuses to resume a run with other options than it was started with.
 
     `--init` may be left out, since the checkpoint holds the weights. `--steps` may differ where the
-    rate does not depend on it, as long as it has not been passed.
+    rate does not depend on it, as long as it has not been passed. After a loss that was not a
+    number the `REMEDIES` may differ.
 
     Args:
         state: of the checkpoint.
         chosen: `settings` of the options given now.
         folder: of the run.
 
+    Returns:
+        A sentence for the card for each remedy that was taken.
+
     Raises:
         UserError: naming the first option that differs.
     """
+    changes: list[str] = []
     started: Mapping[str, Any] = state.get("settings", {})
     for name in started:
         now, then = chosen.get(name), started[name]
@@ -85,15 +95,16 @@ def check_same(state: Mapping[str, Any], chosen: Mapping[str, Any], folder: Path
         if name == "steps" and started["decay"] == "constant" and now >= state["step"]:
             continue
         option = OPTION.get(name, "--" + name.replace("_", "-"))
-        told = (
-            ""
-            if name in ("train", "val", "project", "start")
-            else f" ({_told(then)}, now {_told(now)})"
-        )
+        if name in REMEDIES and state.get(FAILED) is not None:
+            then, now = _told(then), _told(now)
+            changes.append(f"From step {state['step']} on {option} was {now}; before, {then}.")
+            continue
+        told = "" if name in HASHES else f" ({_told(then)}, now {_told(now)})"
         raise UserError(
             f"The run in {folder.name} was started with another {option}{told}.",
             hint="Resume it with the options it was started with, or start anew.",
         )
+    return tuple(changes)
 
 
 def _told(value: Any) -> str:

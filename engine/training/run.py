@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from engine.sdseg.vision import TrunkVisionEncoder
 from engine.system.interrupt import Interrupt
 from engine.training.autoencoder import ceiling, train_autoencoder
 from engine.training.checkpoint import read_state
+from engine.training.curves import board_writer
 from engine.training.dataset import SliceDataset
 from engine.training.finish import finish, read_scores
 from engine.training.geometry import exclusive
@@ -30,7 +32,7 @@ from engine.training.trainer import Progress, Trainer
 Say = Callable[[str], None]
 
 
-def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, Any]:
+def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, Any] | None:
     """Trains a model and writes its folder.
 
     Args:
@@ -39,7 +41,7 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
         say: told one line at a time what happens, in the first process of several.
 
     Returns:
-        What `--json` reports.
+        What `--json` reports; None in the other processes.
 
     Raises:
         UserError: the data can't be used, or the output exists.
@@ -49,38 +51,78 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
         raise UserError(f"{options.output.name} exists already.", hint="Choose another --output.")
     if options.more_scores is not None:
         read_scores(options.more_scores)  # before hours are spent
+    if options.tensorboard:
+        board_writer()
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     team = Team(device_name)
-    team.places(options.optimisation.batch)
     tell = say if team.is_first else _silent
+    with team.noticing_losses():
+        trainer, start = _prepare(options, team, tell)
+        with team.together():
+            top = _ceiling(trainer, tell) if team.is_first else 0.0
+        with Interrupt() as interrupt:
+            trainer.run(lambda p: _report(p, trainer, tell), lambda: interrupt.raised)
+        team.part()
+    return finish(options, trainer, start, top, tell) if team.is_first else None
+
+
+def _prepare(options: TrainOptions, team: Team, say: Say) -> tuple[Trainer, Start]:
+    """Everything before the first step, or before the step at which a run goes on."""
     chosen = settings(options)
-    state = read_state(options.run_folder) if options.resume else None
-    if state is not None:
-        check_same(state, chosen, options.run_folder)
-        chosen["init"] = state.get("settings", chosen)["init"]
-    train, val = read_data(options, tell)
-    start = make_start(options, None if state is None else state.get("start", {}), tell)
+    changes: list[str] = []
+    with team.together():
+        team.places(options.optimisation.batch)
+        state = read_state(options.run_folder) if options.resume else None
+        if state is not None:
+            changes = list(state.get("start", {}).get("changes", []))
+            changes += check_same(state, chosen, options.run_folder)
+            chosen["init"] = state.get("settings", chosen)["init"]
+        train, val = read_data(options, say)
+        start = make_start(options, _remembered(state, team), say)
+    resumed = team.share(state is not None)
+    start = replace(start, changes=tuple(changes))
     network = start.network.to(team.device)
-    remember = {"settings": chosen, "start": start.remembered()}
-    resumed, before = state is not None, time.process_time()
-    if not resumed and options.start is None and team.is_first:
-        prepare_latents(start, train, options, team.device, tell)
+    before = time.process_time()
+    with team.together():
+        if not resumed and options.start is None and team.is_first:
+            prepare_latents(start, train, options, team.device, say)
     prepared = time.process_time() - before
     team.share_weights(network)
     network.scale_factor = team.share(network.scale_factor)
+    remember = {"settings": chosen, "start": start.remembered()}
     trainer = Trainer(network, train, val, options, team, remember)
     if not resumed:  # autoencoder and prior are part of what the model took
         trainer.cpu_seconds = prepared
-    if resumed and trainer.restore(options.run_folder):
-        tell(f"resumed at step {trainer.step}")
-    top = ceiling(network.autoencoder, val, team.device) if team.is_first else 0.0
-    tell(f"encode -> decode Dice on val: {top:.4f}; scale factor {network.scale_factor:.4f}")
-    with Interrupt() as interrupt:
-        trainer.run(lambda p: _report(p, trainer, tell), lambda: interrupt.raised)
-    outcome = finish(options, trainer, start, top, tell) if team.is_first else None
-    return team.share(outcome)
+    with team.together():
+        _restore(trainer, resumed, say)
+    return trainer, start
+
+
+def _remembered(state: Mapping[str, Any] | None, team: Team) -> Mapping[str, Any] | None:
+    """Of the starting weights; all but the first process get them from the first."""
+    if state is None:
+        return None if team.is_first else {}
+    return state.get("start", {})
+
+
+def _restore(trainer: Trainer, resumed: bool, say: Say) -> None:
+    folder = trainer.options.run_folder
+    if resumed and not trainer.restore(folder):
+        raise UserError(
+            f"The checkpoint in {folder.name} is not seen by every process.",
+            hint="Let all processes share the folder of --output.",
+        )
+    if resumed:
+        say(f"resumed at step {trainer.step}")
+
+
+def _ceiling(trainer: Trainer, say: Say) -> float:
+    network = trainer.network
+    top = ceiling(network.autoencoder, trainer.val_data, trainer.device)
+    say(f"encode -> decode Dice on val: {top:.4f}; scale factor {network.scale_factor:.4f}")
+    return top
 
 
 def _silent(text: str) -> None:

@@ -42,6 +42,7 @@ class Start:
         fresh: what started from random weights: parts of `PAPER_PARTS`, or a few words.
         base: model.json of the model that the run starts from.
         parent_sha256: hash of that model.
+        changes: a sentence for each option that changed while the run went on.
     """
 
     network: SDSegNetwork
@@ -51,10 +52,11 @@ class Start:
     fresh: tuple[str, ...] = ()
     base: ModelInfo | None = None
     parent_sha256: str | None = None
+    changes: tuple[str, ...] = ()
 
     def remembered(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that a resumed run needs no other program's files."""
-        return {"weights": list(self.weights), "fresh": list(self.fresh)}
+        return {name: list(getattr(self, name)) for name in ("weights", "fresh", "changes")}
 
 
 def make_start(options: TrainOptions, remembered: Mapping[str, Any] | None, say: Say) -> Start:

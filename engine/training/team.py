@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor, nn
+from torch.distributed import DistError
 
-from engine.errors import UserError
+from engine.errors import Cancelled, UserError
 from engine.sdseg.devices import choose_device
+
+# The others wait while the first trains the autoencoder and validates; torch's own patience is
+# half an hour. Whoever ends is noticed by its broken connection or by the launcher, not by this.
+PATIENCE = timedelta(days=7)
+LIBRARIES = ("gloo", "NCCL")  # named in errors of broken connections
 
 
 class Team:
@@ -28,7 +38,11 @@ class Team:
             UserError: the device is not there.
         """
         wanted = choose_device(device_name)
-        self._accelerator = Accelerator(cpu=wanted.type == "cpu")
+        self._accelerator = Accelerator(
+            cpu=wanted.type == "cpu",
+            mixed_precision="no",  # --precision decides, not the launcher
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
         self.size: int = self._accelerator.num_processes
@@ -56,6 +70,8 @@ class Team:
         """The module, its gradients averaged over the processes."""
         if self.size == 1:
             return module
+        # The trunk computes channels last, its gradients are shared channels first: no harm.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         return self._accelerator.prepare(module)
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
@@ -88,6 +104,48 @@ class Team:
         for tensor in module.state_dict().values():
             torch.distributed.broadcast(tensor, src=0)
 
-    def wait(self) -> None:
-        """Until all are here."""
-        self._accelerator.wait_for_everyone()
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What stops one process inside stops all, which wait for each other at the end.
+
+        Raises:
+            Cancelled, UserError: that of the lowest rank, in every process.
+        """
+        if self.size == 1:
+            yield
+            return
+        error: Exception | None = None
+        try:
+            yield
+        except (Cancelled, UserError) as met:
+            error = met
+        except KeyboardInterrupt:
+            error = Cancelled()
+        errors: list[Exception | None] = [None] * self.size
+        torch.distributed.all_gather_object(errors, error)
+        for met in errors:
+            if met is not None:
+                raise met
+
+    @contextmanager
+    def noticing_losses(self) -> Iterator[None]:
+        """Turns the failure of a connection into words.
+
+        Raises:
+            UserError: another process has ended, or can't be reached.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            broken = isinstance(error, DistError) or any(n in str(error) for n in LIBRARIES)
+            if self.size == 1 or not broken:
+                raise
+            raise UserError(
+                "Another process of this run ended or can't be reached.",
+                hint="Its own message may say why. Go on from the last checkpoint with --resume.",
+            ) from error
+
+    def part(self) -> None:
+        """Leaves the others; nothing can be shared any more."""
+        if self.size > 1:
+            torch.distributed.destroy_process_group()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,22 +17,23 @@ from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.training.augment import augment
 from engine.training.checkpoint import (
+    clear_drafts,
     load_checkpoint,
+    note_failure,
     optimiser_tensors,
     restore_optimiser,
     save_checkpoint,
 )
+from engine.training.curves import EVERY, Curves
 from engine.training.dataset import SliceDataset
 from engine.training.ema import Ema
+from engine.training.gradients import clip_gradients
 from engine.training.latents import MaskLatents
 from engine.training.objective import Losses
 from engine.training.options import TrainOptions
 from engine.training.randomness import batch_indices, normal, place_generators, step_generator
 from engine.training.team import Team
 from engine.training.validation import mean_dice
-
-CURVES = "curves.csv"
-COLUMNS = ("step", "cpu_minutes", "loss", "noise", "latent", "mask", "pyramid", "val_dice")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ class Trainer:
             rules.precision, self.device,
         )  # fmt: skip
         self.ema = Ema(self._averaged(), rules.ema_decay)
+        self.curves = Curves(options.run_folder, options.tensorboard)
         self.step = 0
+        self._saved: int | None = None  # step of the last checkpoint
         self.cpu_seconds = 0.0
         self._started = time.process_time()
 
@@ -131,11 +133,17 @@ class Trainer:
 
         Raises:
             Cancelled: asked to stop; a checkpoint was written.
-            UserError: the loss became NaN; the last good checkpoint stays.
+            UserError: the loss became NaN, and the last good checkpoint stays; or the run's folder
+                can't be written.
         """
+        with self.team.together():
+            if self.team.is_first:
+                clear_drafts(self.options.run_folder)
+                self.curves.begin(self.step)
         while self.step < self.options.optimisation.steps:
             if self.team.any(bool(is_cancelled and is_cancelled())):
-                self.save()
+                with self.team.together():
+                    self.save()
                 raise Cancelled
             losses = self._update()
             self.step += 1
@@ -143,49 +151,57 @@ class Trainer:
             if progress:
                 steps = self.options.optimisation.steps
                 progress(Progress(self.step, steps, losses, val_dice))
-        self.save()
+        with self.team.together():
+            self.save()
+            self.curves.end()
         self.ema.swap(self._averaged())
         self.network.requires_grad_(False).eval()
 
     def _after_step(self, losses: dict[str, float]) -> float | None:
+        """Validates and writes where it is due; the other processes wait for the first."""
         options = self.options
-        if not self.team.is_first:
-            return None
         last = self.step == options.optimisation.steps
-        val_dice = self.validate() if last or self.step % options.val_every == 0 else None
-        if val_dice is not None or self.step % 20 == 0:
-            self._write_curves(losses, val_dice)
-        if self.step % options.checkpoint_every == 0:
-            self.save()
+        validates = last or self.step % options.val_every == 0
+        val_dice = None
+        if validates or self.step % EVERY == 0:
+            with self.team.together():
+                if self.team.is_first:
+                    val_dice = self.validate() if validates else None
+                    self.curves.add(self.step, self.cpu_minutes, losses, val_dice)
         return val_dice
 
     def _update(self) -> dict[str, float]:
         """One step of gradient descent."""
-        rules = self.options.optimisation
         self.network.unet.train()
         self.network.vision_encoder.train()
         self._set_rate()
         losses = self.module(*self._batch())
         values = self.team.mean(losses)
         if not math.isfinite(values["loss"]):
-            raise UserError(
-                f"The loss is not a number at step {self.step}.",
-                hint="Use a lower learning rate; the last good state is kept and can be resumed.",
-            )
+            raise self._not_a_number("The loss")
         self.optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
         trained = [p for group in self.optimiser.param_groups for p in group["params"]]
-        limit = rules.clip or math.inf
-        try:
-            torch.nn.utils.clip_grad_norm_(trained, limit, error_if_nonfinite=True)
-        except RuntimeError as error:
-            raise UserError(
-                f"A gradient is not a number at step {self.step}.",
-                hint="Use a lower learning rate; the last good state is kept and can be resumed.",
-            ) from error
+        if not clip_gradients(trained, self.options.optimisation.clip):
+            raise self._not_a_number("A gradient")
+        # Only now is the state known to be a good one.
+        if self.step % self.options.checkpoint_every == 0 and self.step != self._saved:
+            with self.team.together():
+                self.save()
         self.optimiser.step()
         self.ema.update(self._averaged())
         return values
+
+    def _not_a_number(self, what: str) -> UserError:
+        """The error; the last checkpoint then admits other rates. All processes meet it."""
+        kept = note_failure(self.options.run_folder, self.step) if self.team.is_first else None
+        return UserError(
+            f"{what} is not a number at step {self.step}.",
+            hint="Start anew with a lower --base-lr or with --clip 1."
+            if kept is None
+            else f"The state of step {kept} is kept. Go on from there with --resume and a lower "
+            "--base-lr, or with --clip 1.",
+        )
 
     def _batch(self) -> tuple[Any, ...]:
         """This process's part of the step's batch, as `Losses.forward` takes it.
@@ -197,7 +213,8 @@ class Trainer:
         order = step_generator(options.seed, "order", self.step)
         indices = batch_indices(len(self.train_data), rules.batch, order)
         indices = indices[places.start : places.stop]
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=order)))  # dropout
+        dropout = int(torch.randint(2**31, (1,), generator=order))
+        torch.manual_seed(dropout + self.team.rank)  # each process drops other units
         draws = place_generators(options.seed, "train", self.step, places)
         keys, matrices = self.latents.choose(indices, draws)
         pictures, masks = self.train_data.batch(indices)
@@ -236,24 +253,16 @@ class Trainer:
         finally:
             self.ema.swap(self._averaged())
 
-    def _write_curves(self, losses: dict[str, float], val_dice: float | None) -> None:
-        file = self.options.run_folder / CURVES
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not file.exists()
-        row: dict[str, Any] = {
-            "step": self.step,
-            "cpu_minutes": f"{self.cpu_minutes:.2f}",
-            **losses,
-        }
-        row["val_dice"] = "" if val_dice is None else f"{val_dice:.4f}"
-        with file.open("a", newline="", encoding="utf-8") as stream:
-            writer: csv.DictWriter[str] = csv.DictWriter(stream, COLUMNS, restval="")
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-
     def save(self) -> None:
-        """Writes a checkpoint from which the run goes on equal; the first process does."""
+        """Writes a checkpoint from which the run goes on equal; the first process does.
+
+        It comes before the update of a step, and after the loss was seen to be a number: a state
+        that is kept can be gone on from.
+
+        Raises:
+            UserError: it can't be written, or a weight is not a number; the last one stays.
+        """
+        self._saved = self.step
         if not self.team.is_first:
             return
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
@@ -262,6 +271,8 @@ class Trainer:
         head = self.losses.pyramid_head
         if head is not None:
             tensors |= {f"pyramid.{k}": v for k, v in head.state_dict().items()}
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise self._not_a_number("A weight")
         state = {
             **self.remember,
             "step": self.step,
@@ -286,7 +297,7 @@ class Trainer:
             self.losses.pyramid_head.load_state_dict(under("pyramid."))
         self.ema.averages = {k: v.to(self.device) for k, v in under("ema.").items()}
         restore_optimiser(self.optimiser, tensors)
-        self.step = state["step"]
+        self.step = self._saved = state["step"]
         self.ema.updates = state["ema_updates"]
         self.network.scale_factor = state["scale_factor"]
         self.cpu_seconds += state["cpu_seconds"]

@@ -26,7 +26,7 @@ from tests.tiny_model import tiny_info
 
 HERE = Path()
 OPTIONS = TrainOptions(
-    HERE, HERE, HERE, HERE, HERE, Target("disc", (1,)), Preprocessing(size=256), Identity("x")
+    HERE, HERE, HERE, HERE, HERE, (Target("disc", (1,)),), Preprocessing(size=256), Identity("x")
 )
 
 
@@ -47,6 +47,15 @@ def test_the_paper_s_own_training_departs_in_nothing() -> None:
         ({"objective": Objective(mask_weight=1.0)}, "decoded mask is a term"),
         ({"objective": Objective(last_share=0.5)}, "50% of the samples"),
         ({"objective": Objective(sdseg_weight=0.3)}, "the weight 0.3"),
+        ({"objective": Objective(mask_weight=1.0, mask_crop=0.5)}, "of a random part"),
+        ({"objective": Objective(pyramid_weight=1.0)}, "on the pyramid"),
+        ({"optimisation": Optimisation(freeze_encoder=True)}, "was frozen"),
+        ({"optimisation": Optimisation(prior_steps=50)}, "alone for 50 steps"),
+        ({"optimisation": Optimisation(latent_variants=8)}, "8 fixed positions"),
+        ({"optimisation": Optimisation(encoder_factor=0.5)}, "rate times 0.5 (paper: 1)"),
+        ({"augmentation": Augmentation(empty_share=0.25)}, "25% of the pictures are views"),
+        ({"augmentation": Augmentation(effects=(("bias_field", 0.2),))}, "flips: bias field"),
+        ({"augmentation": Augmentation(jpeg=40, levels=(0.1, 0.9))}, "levels, jpeg"),
         ({"optimisation": Optimisation(ema_all=True)}, "averaged too"),
         ({"optimisation": Optimisation(steps=500)}, "steps 500 (paper: 100000)"),
         ({"optimisation": Optimisation(scale_lr=False)}, "rate 1e-05 (paper: 4e-05)"),
@@ -69,6 +78,12 @@ def test_fresh_weights_and_other_predictions_are_departures_of_the_paper_s_prese
     for kind, words in (("sample", "clean latent"), ("v_prediction", "velocity")):
         (sentence,) = departures(OPTIONS, start(replace(PAPER, prediction_type=kind)))
         assert words in sentence
+
+
+def test_several_classes_and_a_changed_rate_are_told() -> None:
+    (sentence,) = departures(OPTIONS, start(replace(PAPER, channel_classes=2)))
+    assert "Several classes" in sentence
+    assert departures(OPTIONS, start(changes=("From step 5 on.",))) == ("From step 5 on.",)
 
 
 def test_a_child_inherits_its_parent_s_departures_once() -> None:

@@ -1,0 +1,104 @@
+"""A checkpoint is replaced as a whole; its weights and its words never come from two steps."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engine.errors import UserError
+from engine.training.checkpoint import (
+    clear_drafts,
+    load_checkpoint,
+    note_failure,
+    read_state,
+    save_checkpoint,
+)
+
+# Writes checkpoint after checkpoint, each of 16 MB full of its step's number.
+WRITER = """
+import sys, torch
+from pathlib import Path
+from engine.training.checkpoint import save_checkpoint
+step = int(sys.argv[2])
+while True:
+    tensors = {f"part{n}": torch.full((1024, 1024), float(step)) for n in range(4)}
+    save_checkpoint(Path(sys.argv[1]), tensors, {"step": step, "ema_updates": step})
+    print(step, flush=True)
+    step += 1
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_one_whole_checkpoint(tmp_path: Path) -> None:
+    written = 0
+    for delay in (0.0, 0.004, 0.011, 0.023):
+        child = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), str(written + 1)],
+            text=True, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert child.stdout is not None
+        for _ in range(2):
+            written = int(child.stdout.readline())
+        time.sleep(delay)
+        child.kill()
+        rest, _ = child.communicate()
+        written = int((rest.split() or [written])[-1])
+        found = load_checkpoint(tmp_path)
+        assert found is not None
+        tensors, state = found
+        assert state["step"] >= written
+        assert {float(t.unique()) for t in tensors.values()} == {float(state["step"])}
+        written = state["step"]
+    clear_drafts(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint.safetensors", "checkpoint.json"}
+
+
+def test_the_state_inside_the_tensors_rules_over_its_copy(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"w": torch.ones(2)}, {"step": 7, "ema_updates": 7, "settings": {}})
+    assert json.loads((tmp_path / "checkpoint.json").read_text())["step"] == 7
+    for text in ('{"step": 3, "ema_updates": 3}', "{damaged", ""):
+        (tmp_path / "checkpoint.json").write_text(text)
+        state = read_state(tmp_path)
+        assert state == {"step": 7, "ema_updates": 7, "settings": {}}
+    (tmp_path / "checkpoint.json").unlink()
+    assert load_checkpoint(tmp_path) is not None
+
+
+def test_an_older_checkpoint_is_read_by_its_stamps(tmp_path: Path) -> None:
+    stamps = {"checkpoint.step": torch.tensor(40), "checkpoint.ema_updates": torch.tensor(40)}
+    save_file({"w": torch.ones(2), **stamps}, tmp_path / "checkpoint.safetensors")
+    assert read_state(tmp_path) is None
+    (tmp_path / "checkpoint.json").write_text('{"step": 20, "ema_updates": 20, "x": 1}')
+    found = load_checkpoint(tmp_path)
+    assert found is not None and set(found[0]) == {"w"}
+    assert found[1] == {"step": 40, "ema_updates": 40, "x": 1}
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "json"])
+def test_a_damaged_checkpoint_is_refused_with_its_name(tmp_path: Path, how: str) -> None:
+    save_checkpoint(tmp_path, {"w": torch.ones(200)}, {"step": 7, "ema_updates": 7})
+    file = tmp_path / "checkpoint.safetensors"
+    if how == "json":
+        save_file({"w": torch.ones(2)}, file)
+        (tmp_path / "checkpoint.json").write_text("{damaged")
+    else:
+        file.write_bytes(file.read_bytes()[:100] if how == "cut" else b"")
+    with pytest.raises(UserError, match=r"checkpoint\.\w+ is damaged") as caught:
+        load_checkpoint(tmp_path)
+    assert "--resume" in caught.value.hint
+
+
+def test_a_failure_is_noted_beside_the_last_good_state(tmp_path: Path) -> None:
+    assert note_failure(tmp_path, 9) is None and not list(tmp_path.iterdir())
+    save_checkpoint(tmp_path, {"w": torch.ones(2)}, {"step": 7, "ema_updates": 7})
+    assert note_failure(tmp_path, 9) == 7
+    found = load_checkpoint(tmp_path)
+    assert found is not None and found[1] == {"step": 7, "ema_updates": 7, "failed_at": 9}
+    assert torch.equal(found[0]["w"], torch.ones(2))
