@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from engine.models.schema import ModelInfo, Preprocessing
     from engine.training.options import TrainOptions
 
-__all__ = ["add_parser", "parse_target", "run"]
+__all__ = ["add_parser", "options_of", "parse_target", "run"]
 
 
 def _data_paths(args: argparse.Namespace) -> dict[str, Path | None]:
@@ -71,7 +71,8 @@ def _preprocessing(args: argparse.Namespace, base: ModelInfo | None) -> Preproce
         return args.usage_error(f"{where}: {first['msg']}")
 
 
-def _options(args: argparse.Namespace, command: str) -> TrainOptions:
+def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
+    """What was typed, as the engine takes it; `command` is kept for the lineage."""
     from engine.models.store import read_entry
     from engine.training.options import (
         Augmentation,
@@ -119,7 +120,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from engine.training.run import train_model
 
     command = "sdseg " + shlex.join(str(word) for word in args.typed if word != "--resume")
-    return train_model(_options(args, command), args.device, _say)
+    return train_model(options_of(args, command), args.device, _say)
 
 
 def _say(text: str) -> None:

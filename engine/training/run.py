@@ -58,13 +58,13 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
     if state is not None:
         check_same(state, chosen, options.run_folder)
         chosen["init"] = state.get("settings", chosen)["init"]
-    train, val = _read_data(options, tell)
+    train, val = read_data(options, tell)
     start = make_start(options, None if state is None else state.get("start", {}), tell)
     network = start.network.to(team.device)
     remember = {"settings": chosen, "start": start.remembered()}
     resumed = state is not None
     if not resumed and options.start is None and team.is_first:
-        _prepare_latents(start, train, options, team.device, tell)
+        prepare_latents(start, train, options, team.device, tell)
     team.share_weights(network)
     network.scale_factor = team.share(network.scale_factor)
     trainer = Trainer(network, train, val, options, team, remember)
@@ -82,7 +82,16 @@ def _silent(text: str) -> None:
     del text
 
 
-def _read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDataset]:
+def read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDataset]:
+    """The slices of train and val, prepared.
+
+    Args:
+        options: of the run.
+        say: told what was read.
+
+    Raises:
+        UserError: a file can't be read, a class never occurs, or a case stands in both splits.
+    """
     found: list[SliceDataset] = []
     for split in (options.train, options.val):
         pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
@@ -102,7 +111,7 @@ def _read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceData
     return found[0], found[1]
 
 
-def _prepare_latents(
+def prepare_latents(
     start: Start,
     data: SliceDataset,
     options: TrainOptions,
@@ -113,6 +122,16 @@ def _prepare_latents(
 
     The scale factor is 1 / std of the first batch's mask latents; the vision encoder starts from
     the autoencoder's encoder.
+
+    Args:
+        start: whose network is changed in place.
+        data: only its masks are used.
+        options: of the run.
+        device: where the network is.
+        say: told the losses.
+
+    Raises:
+        Cancelled: interrupted.
     """
     network = start.network
     if "autoencoder" in start.fresh:
