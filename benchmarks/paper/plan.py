@@ -182,8 +182,8 @@ def planned() -> list[Row]:
     """All rows, the ones that most depends on first; extra rows last."""
     rows = [Row(BASE, d) for d in DATA_SETS] + [Row("all", d) for d in DATA_SETS]
     rows += [Row(s, d) for d in ("ct", "cup") for s in reversed(ABLATION) if s != BASE]
-    rows += [Row(s, "polyp") for s in DEPARTURES if s not in (BASE, "all")]
-    rows += [Row(s, "polyp", extra=True) for s in LEAVE_ONE_OUT]
+    rows += [Row(s, "polyp") for s in ("clean", "mask", "trunk")]
+    rows += [Row(s, "polyp", extra=True) for s in ("last", "velocity", *LEAVE_ONE_OUT)]
     singles = [s for s in DEPARTURES if s not in (BASE, "all")]
     return rows + [Row(s, d, extra=True) for d in ("cup", "ct") for s in singles]
 

@@ -6,6 +6,7 @@ Source: "Stable Diffusion Segmentation for Biomedical Images with Single-step Re
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -222,10 +223,7 @@ class SDSegNetwork(nn.Module):
             classes: class ids, int64 [B], for a U-Net with class embedding.
             steps: 1 to T.
         """
-        z0 = noise
-        for z0 in self.estimates(noise, condition, classes, steps):
-            pass
-        return z0
+        return deque(self.estimates(noise, condition, classes, steps), maxlen=1).pop()
 
     def estimates(
         self,

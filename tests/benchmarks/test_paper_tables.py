@@ -190,14 +190,14 @@ def test_a_stopped_row_goes_on_and_one_of_other_settings_begins_anew(
         asked.append(True)
         return len(asked) > 12  # the autoencoder asks first
 
-    work, said = work_in(tmp_path, data, is_cancelled=soon, minutes=0.05)
+    work, said = work_in(tmp_path, data, is_cancelled=soon, minutes=0.03)
     with pytest.raises(Cancelled):
         do_row(row, work)
     assert not (work.place.results / f"{row.name}.json").exists()
     run = options_for(row, work.place, SCALE).run_folder
     state = read_state(run)
-    assert state is not None and state["step"] >= 1 and 0 < state["spent"] < 6.0
-    work, said = work_in(tmp_path, data, minutes=0.05)
+    assert state is not None and state["step"] >= 1 and 0 < state["spent"] < 3.6
+    work, said = work_in(tmp_path, data, minutes=0.03)
     assert do_row(row, work)
     assert f"  goes on at step {state['step']}, " in "".join(said)
     found = json.loads((work.place.results / f"{row.name}.json").read_text())
@@ -235,7 +235,7 @@ def test_the_command_lists_and_refuses(data: Path, tmp_path: Path, capsys) -> No
     folders = ["--results", str(tmp_path / "r"), "--work", str(tmp_path / "w")]
     assert paper_tables.main(["--list", "--data", str(data), *folders]) == 0
     told = capsys.readouterr().out
-    assert "published-polyp" in told and "17 rows to do" in told
+    assert "published-polyp" in told and "15 rows to do" in told
     assert paper_tables.main(["--only", "nobody", *folders]) == 1
     assert "No row has such a name" in capsys.readouterr().err
     words = ["--only", "clean-polyp", "--data", str(tmp_path), *folders]
