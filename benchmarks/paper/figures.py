@@ -137,7 +137,7 @@ def chart(
     curves: dict[str, list[float]], places: Sequence[int], below: str, beside: str
 ) -> Image.Image:
     """Lines of values in 0..1 over places on a logarithmic axis."""
-    width, height, left, top, right, bottom = 560, 320, 46, 14, 150, 40
+    width, height, left, top, right, bottom = 560, 330, 46, 26, 150, 40
     picture = Image.new("RGB", (width, height), WHITE)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=11)
     span, tall = width - left - right, height - top - bottom
