@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,6 @@ from engine.system.atomic import atomic_write_text
 from engine.training.autoencoder import ceiling
 from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.options import TrainOptions
-from engine.training.run import read_data
 from engine.training.sources import PairSource
 
 Result = dict[str, Any]
@@ -116,9 +115,10 @@ def do_row(row: Row, work: Work) -> bool:
         work.say(f"{row.name}: done{_differing(done['decides'], decides)}")
         return False
     work.say(f"{row.name}: {work.minutes * CPU_PER_MINUTE:g} minutes of processor time")
-    data = read_data(options, lambda _: None)
     pairs = test_pairs(row, options)
-    test = _dataset(pairs, options)
+    train, val = (_pairs(options, [split.name]) for split in (options.train, options.val))
+    _check_apart(train, pairs)
+    data, test = (_dataset(train, options), _dataset(val, options)), _dataset(pairs, options)
     _autoencoder(row, options, data[0], test, work)
     watcher = Watcher(options.run_folder, _spread(test, work.scale.watched), options.preprocessing)
     trained = train_row(
@@ -220,9 +220,21 @@ def _autoencoder(
 
 def test_pairs(row: Row, options: TrainOptions) -> list[Pair]:
     """Pictures and masks that the row is scored on."""
+    return _pairs(options, DATA_SETS[row.data_set].test)
+
+
+def _pairs(options: TrainOptions, splits: Sequence[str]) -> list[Pair]:
     folder = options.images.parent
-    names = [n for split in DATA_SETS[row.data_set].test for n in read_names(folder / split)]
-    return find_pairs(options.images, options.masks, names, "test")
+    names = [name for split in splits for name in read_names(folder / split)]
+    return find_pairs(options.images, options.masks, names, splits[-1])
+
+
+def _check_apart(train: list[Pair], test: list[Pair]) -> None:
+    both = sorted({pair.name for pair in train} & {pair.name for pair in test})
+    if both:
+        raise UserError(
+            f"{both[0]} is trained on and scored.", "Leave it in one of the split files."
+        )
 
 
 def _dataset(pairs: list[Pair], options: TrainOptions) -> SliceDataset:

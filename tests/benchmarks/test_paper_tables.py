@@ -1,6 +1,7 @@
 """The paper's tables at tiny size: rows that train, stop, go on or are skipped."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -241,6 +242,15 @@ def test_the_command_lists_and_refuses(data: Path, tmp_path: Path, capsys) -> No
     words = ["--only", "clean-polyp", "--data", str(tmp_path), *folders]
     assert paper_tables.main(words) == 1
     assert "There is no folder polyp" in capsys.readouterr().err
+
+
+def test_a_case_on_both_sides_is_refused(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "polyp", tmp_path / "data" / "polyp")
+    with (tmp_path / "data/polyp/test.txt").open("a") as stream:
+        stream.write("\ncase0")
+    work, _ = work_in(tmp_path, tmp_path / "data")
+    with pytest.raises(UserError, match="case0 is trained on and scored"):
+        do_row(Row("clean", "polyp"), work)
 
 
 def test_a_damaged_result_is_named(data: Path, tmp_path: Path) -> None:
