@@ -24,7 +24,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "paper_tables"
 PEERS = ROOT / "benchmarks" / "results" / "peers"
 WORK = ROOT / "build" / "paper_tables"
 DOCUMENT = ROOT / "docs" / "paper_tables.md"
-MEASURING = 6.0  # CPU minutes a row that scoring and the rest take, about
+MEASURING = 6.0  # CPU minutes a row for scores, speed and its share of the autoencoders, about
 
 
 def make_parser() -> argparse.ArgumentParser:

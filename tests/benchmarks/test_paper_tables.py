@@ -200,7 +200,8 @@ def test_a_stopped_row_goes_on_and_one_of_other_settings_begins_anew(
     assert state is not None and state["step"] >= 1 and 0 < state["spent"] < 3.6
     work, said = work_in(tmp_path, data, minutes=0.03)
     assert do_row(row, work)
-    assert f"  goes on at step {state['step']}, " in "".join(said)
+    share = state["spent"] / 3.6
+    assert f"  goes on at step {state['step']}, {share:.0%} of the time" in said
     found = json.loads((work.place.results / f"{row.name}.json").read_text())
     assert found["steps"] > state["step"]
     (work.place.results / f"{row.name}.json").unlink()
