@@ -6,6 +6,8 @@ Source: "Stable Diffusion Segmentation for Biomedical Images with Single-step Re
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -221,17 +223,27 @@ class SDSegNetwork(nn.Module):
             classes: class ids, int64 [B], for a U-Net with class embedding.
             steps: 1 to T.
         """
+        return deque(self.estimates(noise, condition, classes, steps), maxlen=1).pop()
+
+    def estimates(
+        self,
+        noise: Tensor,
+        condition: Tensor,
+        classes: Tensor | None = None,
+        steps: int = 1,
+    ) -> Iterator[Tensor]:
+        """The latent estimate after each step; the last one is what `estimate_z0` returns."""
         schedule, kind = self.schedule, self.prediction_type
         spaced = torch.linspace(schedule.last, 0, steps + 1)[:-1].round().long()
-        z_t, z0 = noise, noise
+        z_t = noise
         for number, t in enumerate(spaced):
             here = t.expand(len(noise)).to(noise.device)
             output = self.predict(z_t, here, condition, classes)
             z0 = schedule.latent_estimate(output, z_t, here, kind)
+            yield z0
             if number + 1 < steps:
                 left = schedule.noise_estimate(output, z_t, here, kind)
                 z_t = schedule.add_noise(z0, left, spaced[number + 1].expand(len(noise)))
-        return z0
 
     def decode_picture(self, z0: Tensor) -> Tensor:
         """The decoded mask picture, [B, 3, H, W], about -1 outside and 1 inside."""

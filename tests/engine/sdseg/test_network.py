@@ -128,5 +128,7 @@ def test_two_steps_go_by_way_of_the_first_estimate() -> None:
         expected = network.predict(z_t, torch.tensor([500]), condition)
         found = network.estimate_z0(noise, condition, steps=2)
         one = network.estimate_z0(noise, condition, steps=1)
+        way = list(network.estimates(noise, condition, steps=2))
+    assert len(way) == 2 and torch.equal(way[0], first) and torch.equal(way[1], found)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(one, first) and not torch.equal(one, found)
