@@ -179,6 +179,7 @@ class MainWindow(QMainWindow):
         self.labels_panel.add_asked.connect(self._add_label)
         self.segment_panel.asked.connect(self._trigger)
         self.segment_panel.model_chosen.connect(self._choose_model)
+        self.segment_panel.target_chosen.connect(self._choose_target)
         self.notice_bar.closed.connect(self._notice_closed)
         QApplication.instance().installEventFilter(self)  # type: ignore[union-attr]
 
@@ -193,6 +194,10 @@ class MainWindow(QMainWindow):
 
     def _choose_model(self, name: str) -> None:
         set_model(self.context, name)
+
+    def _choose_target(self, name: str) -> None:
+        self.context.targets[self.context.chosen_model] = name
+        self.refresh()
 
     def _box_changed(self) -> None:
         box_has_changed(self.context)
@@ -227,6 +232,8 @@ class MainWindow(QMainWindow):
         context, panel = self.context, self.segment_panel
         note, warns = self._model_note()
         panel.show_model(context.chosen_model, note, warns=warns)
+        entry, name = context.model(), context.chosen_model
+        panel.show_targets(entry.info if entry else None, context.targets.get(name, ""))
         panel.slice.setEnabled(self.commands["segment.slice"].enabled)
         panel.volume.setEnabled(self.commands["segment.volume"].enabled)
         job = context.segmentation

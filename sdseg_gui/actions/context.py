@@ -46,6 +46,7 @@ class Context:
         loader, engine: the worker threads for files and for the model.
         models: installed models.
         chosen_model: name of the model to use, or "" before one is chosen.
+        targets: what the user chose to find, by the model's name; "" is all classes.
         choice: what was measured for the open case, or None while it is not known.
         segmentation: the segmentation started by a command that runs now, or None.
     """
@@ -62,6 +63,7 @@ class Context:
     door: EngineDoor
     models: list[ModelEntry]
     chosen_model: str = ""
+    targets: dict[str, str] = field(default_factory=dict[str, str])
     choice: ModelChoice | None = None
     segmentation: Job | None = None
     listeners: list[Listener] = field(default_factory=list)
