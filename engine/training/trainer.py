@@ -89,6 +89,7 @@ class Trainer:
         self.step = 0
         self.cpu_seconds = 0.0
         self._started = time.process_time()
+        self._deadline = math.inf
 
     @property
     def cpu_minutes(self) -> float:
@@ -127,13 +128,15 @@ class Trainer:
         progress: Callable[[Progress], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> None:
-        """Trains to the last step, then puts the averaged weights in place.
+        """Trains to the last step or minute, then puts the averaged weights in place.
 
         Raises:
             Cancelled: asked to stop; a checkpoint was written.
             UserError: the loss became NaN; the last good checkpoint stays.
         """
-        while self.step < self.options.optimisation.steps:
+        rules = self.options.optimisation
+        self._deadline = time.monotonic() + 60.0 * (rules.minutes or math.inf)
+        while self.step < rules.steps and not self._is_late():
             if self.team.any(bool(is_cancelled and is_cancelled())):
                 self.save()
                 raise Cancelled
@@ -141,17 +144,21 @@ class Trainer:
             self.step += 1
             val_dice = self._after_step(losses)
             if progress:
-                steps = self.options.optimisation.steps
-                progress(Progress(self.step, steps, losses, val_dice))
+                progress(Progress(self.step, rules.steps, losses, val_dice))
         self.save()
         self.ema.swap(self._averaged())
         self.network.requires_grad_(False).eval()
+
+    def _is_late(self) -> bool:
+        """True once the minutes of the run have passed, in any of its processes."""
+        timed = self.options.optimisation.minutes > 0
+        return timed and self.team.any(time.monotonic() >= self._deadline)
 
     def _after_step(self, losses: dict[str, float]) -> float | None:
         options = self.options
         if not self.team.is_first:
             return None
-        last = self.step == options.optimisation.steps
+        last = self.step == options.optimisation.steps or time.monotonic() >= self._deadline
         val_dice = self.validate() if last or self.step % options.val_every == 0 else None
         if val_dice is not None or self.step % 20 == 0:
             self._write_curves(losses, val_dice)

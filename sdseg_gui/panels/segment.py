@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QProgressBar, QPushButton,
 
 from engine.models.schema import ModelInfo
 from engine.models.store import ModelEntry
-from sdseg_gui.panels.parts import column, faint, heading
+from sdseg_gui.panels.parts import column, faint, heading, set_warning
 
 
 class SegmentPanel(QWidget):
@@ -92,9 +92,7 @@ class SegmentPanel(QWidget):
         place = max(self._models.findData(name), 0)
         self._models.setCurrentIndex(place)
         self._note.setText(note)
-        self._note.setObjectName("Warning" if warns else "Faint")
-        self._note.style().unpolish(self._note)
-        self._note.style().polish(self._note)
+        set_warning(self._note, warns)
 
     def show_targets(self, info: ModelInfo | None, chosen: str) -> None:
         """What the chosen model can be asked for; there is a choice only with several classes.

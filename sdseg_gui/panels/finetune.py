@@ -1,0 +1,137 @@
+"""Fine-tuning: what is learned from, for how long, how far it is, and whether it helps."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QSpinBox, QWidget
+
+from engine.domain.training_news import TrainingNews
+from sdseg_gui.panels.curves import CurvesView
+from sdseg_gui.panels.parts import column, faint, heading, set_warning
+
+MOST_MINUTES = 600
+STEPS = 1000  # of the progress bar
+
+
+class FinetunePanel(QWidget):
+    """Shows what the fine-tuning says; the buttons trigger commands.
+
+    Signals:
+        asked: id of the command that a button stands for.
+        minutes_chosen: how long it may learn.
+    """
+
+    asked = Signal(str)
+    minutes_chosen = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = column(self)
+        layout.addWidget(heading("Fine-tune"))
+        self.base = faint()
+        self.cases = faint()
+        layout.addWidget(self.base)
+        layout.addWidget(self.cases)
+        layout.addLayout(self._make_start())
+        layout.addLayout(self._make_progress())
+        self.figures = faint()
+        self.figures.setTextFormat(Qt.TextFormat.RichText)
+        self.curves = CurvesView()
+        layout.addWidget(self.figures)
+        layout.addWidget(self.curves)
+        self.clear()
+        self.show_running(False)
+
+    def _make_start(self) -> QHBoxLayout:
+        self.minutes = QSpinBox()
+        self.minutes.setRange(1, MOST_MINUTES)
+        self.minutes.setSuffix(" minutes")
+        self.minutes.setMinimumHeight(28)
+        self.minutes.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.minutes.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.minutes.setAccessibleName("Minutes of learning")
+        self.minutes.setToolTip("How long it learns; reading and checking come on top")
+        self.minutes.valueChanged.connect(self.minutes_chosen)
+        self.start = QPushButton("Fine-tune")
+        self.start.clicked.connect(self._start)
+        row = QHBoxLayout()
+        row.addWidget(self.minutes, 1)
+        row.addWidget(self.start, 1)
+        return row
+
+    def _make_progress(self) -> QHBoxLayout:
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(True)
+        self.cancel = QPushButton("Cancel")
+        self.cancel.clicked.connect(self._cancel)
+        row = QHBoxLayout()
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel)
+        return row
+
+    def _start(self) -> None:
+        self.asked.emit("finetune.start")
+
+    def _cancel(self) -> None:
+        self.asked.emit("finetune.cancel")
+
+    def show_plan(self, base: str, cases: str, minutes: int, *, warns: bool, tip: str = "") -> None:
+        """What would be done.
+
+        Args:
+            base: a line about the model it starts from.
+            cases: a line about the cases, or what is missing.
+            minutes: how long it learns.
+            warns: True if something is missing.
+            tip: more about the cases.
+        """
+        self.base.setText(base)
+        self.cases.setText(cases)
+        self.cases.setToolTip(tip)
+        set_warning(self.cases, warns)
+        self.minutes.blockSignals(True)
+        self.minutes.setValue(minutes)
+        self.minutes.blockSignals(False)
+
+    def show_running(self, running: bool, *, can_start: bool = False) -> None:
+        """Whether it runs; the curves of the last run stay until the next one starts."""
+        self.bar.setVisible(running)
+        self.cancel.setVisible(running)
+        self.minutes.setVisible(not running)
+        self.start.setVisible(not running)
+        self.start.setEnabled(can_start)
+
+    def clear(self) -> None:
+        """Forgets the last run."""
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("")
+        self.figures.hide()
+        self.curves.clear()
+        self.curves.hide()
+
+    def show_news(self, news: TrainingNews) -> None:
+        """Takes what the run tells."""
+        if news.stage == "training" and news.seconds_left is not None:
+            self.bar.setRange(0, STEPS)
+            self.bar.setValue(round(news.share * STEPS))
+            self.bar.setFormat(_left(news.seconds_left))
+        else:  # nobody knows how long it takes
+            self.bar.setRange(0, 0)
+        self.bar.setToolTip(_STAGES[news.stage])
+        self.curves.add(news)
+        if self.curves.has_points:
+            self.figures.setText(self.curves.figures())
+            self.figures.show()
+            self.curves.show()
+
+
+_STAGES = {
+    "reading": "Reading the cases and the model",
+    "training": "Learning",
+    "scoring": "Checking the new model on the validation cases",
+}
+
+
+def _left(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes}:{rest:02d} left"
