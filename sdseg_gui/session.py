@@ -37,6 +37,7 @@ class CaseItem:
         model: name of the model that the user chose for it, "" for none, None for the automatic
             choice.
         model_use: which model proposed for it last, or None.
+        validation: belongs to the frozen validation split, which no model learns from.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class CaseItem:
     series: str = ""
     model: str | None = None
     model_use: ModelUse | None = None
+    validation: bool = False
 
 
 class Session(QObject):
@@ -226,6 +228,7 @@ class Session(QObject):
                 series=entry.series,
                 model=entry.model,
                 model_use=entry.model_use,
+                validation=entry.validation,
             )
             for entry in project.cases
         ]
@@ -274,4 +277,5 @@ def _entry(item: CaseItem) -> CaseEntry:
     if item.left is not None:  # the worker has not come to it yet
         item.entry, item.left = entry_of(item.left), None
     entry = item.entry or bare_entry(item.path, item.name, item.series)
-    return entry.model_copy(update={"model": item.model, "model_use": item.model_use})
+    kept = {"model": item.model, "model_use": item.model_use, "validation": item.validation}
+    return entry.model_copy(update=kept)

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -75,6 +77,7 @@ class CaseEntry(_Strict):
         label_map, origins: slices that hold anything, along `plane`.
         model: name of the model that the user chose, "" for none; None is the automatic choice.
         model_use: which model proposed last, or None.
+        validation: belongs to the frozen validation split, which no model learns from.
     """
 
     name: str
@@ -94,6 +97,7 @@ class CaseEntry(_Strict):
     origins: PackedSlices = {}
     model: str | None = None
     model_use: ModelUse | None = None
+    validation: bool = False
 
     @model_validator(mode="after")
     def _work_belongs_to_the_grid(self) -> CaseEntry:
@@ -180,13 +184,8 @@ def _put_back(case: Case, entry: CaseEntry, shape: Index3) -> None:
             f"{source.name} has changed since the project was saved: its grid is another one.",
             hint="Put the old file back; the labels stay in the project.",
         )
-    try:
+    with _unpacking(source.name):
         case.label_map = _unpack_label_map(entry, shape)
-    except (ValueError, IndexError, zlib.error) as error:
-        raise UserError(
-            f"The labels of {source.name} in the project are damaged.",
-            hint="Open an older copy of the project.",
-        ) from error
     if not case.scan.modality:
         case.scan = replace(case.scan, modality=entry.modality)
     case.labels = LabelList(tuple(Label(**dict(label)) for label in entry.labels))
@@ -195,6 +194,29 @@ def _put_back(case: Case, entry: CaseEntry, shape: Index3) -> None:
     case.review = entry.review
     case.slice_review = dict(entry.slice_review)
     case.patient_key = entry.patient_key
+
+
+def label_slices(entry: CaseEntry) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The slices of an entry that hold labels, uint8 [rows, columns], without opening its scan.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    rows, columns = _slice_shape(entry, entry.shape or (1, 1, 1))
+    with _unpacking(Path(entry.source).name):
+        for index, text in entry.label_map.items():
+            yield index, _unpack(text, rows * columns).reshape(rows, columns)
+
+
+@contextmanager
+def _unpacking(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, IndexError, zlib.error) as error:
+        raise UserError(
+            f"The labels of {name} in the project are damaged.",
+            hint="Open an older copy of the project.",
+        ) from error
 
 
 def write_project(path: Path, project: ProjectFile) -> None:
@@ -302,7 +324,7 @@ def _pack_label_map(label_map: LabelMap) -> dict[int, str]:
 
 def _unpack_label_map(entry: CaseEntry, shape: Index3) -> LabelMap:
     values = np.zeros(shape, dtype=np.uint8)
-    rows, columns = (n for axis, n in enumerate(shape) if axis != entry.plane)
+    rows, columns = _slice_shape(entry, shape)
     for index, text in entry.label_map.items():
         place = (slice(None),) * entry.plane + (index,)
         values[place] = _unpack(text, rows * columns).reshape(rows, columns)
@@ -310,3 +332,8 @@ def _unpack_label_map(entry: CaseEntry, shape: Index3) -> LabelMap:
     size = -(-rows * columns // 4)
     label_map.origins.load_packed({i: _unpack(text, size) for i, text in entry.origins.items()})
     return label_map
+
+
+def _slice_shape(entry: CaseEntry, shape: Index3) -> tuple[int, int]:
+    rows, columns = (n for axis, n in enumerate(shape) if axis != entry.plane)
+    return rows, columns
