@@ -14,7 +14,7 @@ from engine.errors import Cancelled, UserError
 from engine.system.atomic import atomic_write_text
 
 # Each is a module beside this one, with _ for -, with `add_parser(commands)` and `run(args)`.
-COMMANDS = ("segment", "train", "evaluate", "import-checkpoint", "models", "info")
+COMMANDS = ("segment", "train", "finetune", "evaluate", "import-checkpoint", "models", "info")
 
 
 class Failed(Exception):

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 from engine.models.store import ModelEntry
 from sdseg_gui.document import Document
 from sdseg_gui.engine_door import EngineDoor, ModelChoice
+from sdseg_gui.finetune_state import FinetuneState
 from sdseg_gui.jobs import Job, JobRunner
 from sdseg_gui.notify import Notifier
 from sdseg_gui.session import Session
@@ -43,7 +44,9 @@ class Context:
 
     Attributes:
         window: parent of dialogs.
-        loader, engine: the worker threads for files and for the model.
+        loader, engine, training: the worker threads for files, for the model, and for the child
+            process that fine-tunes one.
+        finetune: what is known of fine-tuning.
         models: installed models.
         chosen_model: name of the model to use, or "" before one is chosen.
         targets: what the user chose to find, by the model's name; "" is all classes.
@@ -60,6 +63,8 @@ class Context:
     canvas: Canvas
     loader: JobRunner
     engine: JobRunner
+    training: JobRunner
+    finetune: FinetuneState
     door: EngineDoor
     models: list[ModelEntry]
     chosen_model: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pyqtgraph
 from PySide6.QtCore import Qt
@@ -27,14 +28,15 @@ class CurvesView(pyqtgraph.GraphicsLayoutWidget):
         self.setFixedHeight(HEIGHT)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAccessibleName("Curves of the fine-tuning")
-        self.ci.layout.setContentsMargins(2, 6, 8, 2)
-        self.ci.layout.setSpacing(2)
+        layout: Any = self.ci.layout
+        layout.setContentsMargins(2, 6, 8, 2)
+        layout.setSpacing(2)
         self._dice_plot = _plot(self, 0)
         self._loss_plot = _plot(self, 1)
         self._loss_plot.setXLink(self._dice_plot)
         self._dice_plot.getAxis("bottom").setStyle(showValues=False)
-        self.ci.layout.setRowStretchFactor(0, 3)
-        self.ci.layout.setRowStretchFactor(1, 2)
+        layout.setRowStretchFactor(0, 3)
+        layout.setRowStretchFactor(1, 2)
         dashed = pyqtgraph.mkPen(FAINT, width=1, style=Qt.PenStyle.DashLine)
         self._base_line = pyqtgraph.InfiniteLine(angle=0, pen=dashed)
         self._dice_plot.addItem(self._base_line)
@@ -43,9 +45,9 @@ class CurvesView(pyqtgraph.GraphicsLayoutWidget):
             symbolBrush=QColor(ACCENT),
         )  # fmt: skip
         self._loss_line = self._loss_plot.plot(pen=pyqtgraph.mkPen(WARNING, width=1))
-        self.clear()
+        self.forget()
 
-    def clear(self) -> None:
+    def forget(self) -> None:
         """Forgets all points."""
         self._dice: list[tuple[float, float]] = []
         self._loss: list[tuple[float, float]] = []
@@ -95,8 +97,9 @@ class CurvesView(pyqtgraph.GraphicsLayoutWidget):
             self._dice_plot.setYRange(min(heights) - room, max(heights) + room, padding=0)
 
 
-def _plot(view: pyqtgraph.GraphicsLayoutWidget, row: int) -> pyqtgraph.PlotItem:
-    plot = view.addPlot(row=row, col=0)
+def _plot(view: pyqtgraph.GraphicsLayoutWidget, row: int) -> Any:
+    grid: Any = view.ci
+    plot = grid.addPlot(row=row, col=0)
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QSpinBox, QWidget
 
 from engine.domain.training_news import TrainingNews
+from sdseg_gui.finetune_state import FinetuneState
 from sdseg_gui.panels.curves import CurvesView
 from sdseg_gui.panels.parts import column, faint, heading, set_warning
 
@@ -18,14 +19,13 @@ class FinetunePanel(QWidget):
 
     Signals:
         asked: id of the command that a button stands for.
-        minutes_chosen: how long it may learn.
     """
 
     asked = Signal(str)
-    minutes_chosen = Signal(int)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, state: FinetuneState, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._state = state
         layout = column(self)
         layout.addWidget(heading("Fine-tune"))
         self.base = faint()
@@ -41,17 +41,20 @@ class FinetunePanel(QWidget):
         layout.addWidget(self.curves)
         self.clear()
         self.show_running(False)
+        state.started.connect(self.clear)
+        state.told.connect(self.show_news)
 
     def _make_start(self) -> QHBoxLayout:
         self.minutes = QSpinBox()
         self.minutes.setRange(1, MOST_MINUTES)
         self.minutes.setSuffix(" minutes")
+        self.minutes.setValue(self._state.minutes)
         self.minutes.setMinimumHeight(28)
         self.minutes.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.minutes.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.minutes.setAccessibleName("Minutes of learning")
         self.minutes.setToolTip("How long it learns; reading and checking come on top")
-        self.minutes.valueChanged.connect(self.minutes_chosen)
+        self.minutes.valueChanged.connect(self._set_minutes)
         self.start = QPushButton("Fine-tune")
         self.start.clicked.connect(self._start)
         row = QHBoxLayout()
@@ -69,19 +72,21 @@ class FinetunePanel(QWidget):
         row.addWidget(self.cancel)
         return row
 
+    def _set_minutes(self, minutes: int) -> None:
+        self._state.minutes = minutes
+
     def _start(self) -> None:
         self.asked.emit("finetune.start")
 
     def _cancel(self) -> None:
         self.asked.emit("finetune.cancel")
 
-    def show_plan(self, base: str, cases: str, minutes: int, *, warns: bool, tip: str = "") -> None:
+    def show_plan(self, base: str, cases: str, *, warns: bool, tip: str = "") -> None:
         """What would be done.
 
         Args:
             base: a line about the model it starts from.
             cases: a line about the cases, or what is missing.
-            minutes: how long it learns.
             warns: True if something is missing.
             tip: more about the cases.
         """
@@ -89,9 +94,7 @@ class FinetunePanel(QWidget):
         self.cases.setText(cases)
         self.cases.setToolTip(tip)
         set_warning(self.cases, warns)
-        self.minutes.blockSignals(True)
-        self.minutes.setValue(minutes)
-        self.minutes.blockSignals(False)
+        self.cases.setVisible(bool(cases))
 
     def show_running(self, running: bool, *, can_start: bool = False) -> None:
         """Whether it runs; the curves of the last run stay until the next one starts."""
@@ -106,7 +109,7 @@ class FinetunePanel(QWidget):
         self.bar.setRange(0, 0)
         self.bar.setFormat("")
         self.figures.hide()
-        self.curves.clear()
+        self.curves.forget()
         self.curves.hide()
 
     def show_news(self, news: TrainingNews) -> None:
@@ -117,19 +120,11 @@ class FinetunePanel(QWidget):
             self.bar.setFormat(_left(news.seconds_left))
         else:  # nobody knows how long it takes
             self.bar.setRange(0, 0)
-        self.bar.setToolTip(_STAGES[news.stage])
         self.curves.add(news)
         if self.curves.has_points:
             self.figures.setText(self.curves.figures())
             self.figures.show()
             self.curves.show()
-
-
-_STAGES = {
-    "reading": "Reading the cases and the model",
-    "training": "Learning",
-    "scoring": "Checking the new model on the validation cases",
-}
 
 
 def _left(seconds: float) -> str:

@@ -33,6 +33,7 @@ class SegmentPanel(QWidget):
         self._models.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._models.setAccessibleName("Model")
         self._models.setToolTip("The model that proposes masks")
+        self._entries: list[ModelEntry] | None = None
         self.set_models(models)
         self._models.activated.connect(self._picked)
         layout.addWidget(self._models)
@@ -77,6 +78,9 @@ class SegmentPanel(QWidget):
 
     def set_models(self, models: Sequence[ModelEntry]) -> None:
         """The installed models to choose from."""
+        if models == self._entries:
+            return
+        self._entries = [*models]
         self._models.clear()
         self._models.addItem("No model", "")
         for entry in models:
