@@ -54,9 +54,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _run_here(args: argparse.Namespace) -> dict[str, Any]:
     from engine.models.store import find_model
-    from engine.training.finetune import freeze_split, plan
+    from engine.training.finetune import check_output, freeze_split, plan
 
     model = find_model(args.model)
+    if args.output is not None:
+        check_output(args.output)  # before anything is noted in the project
     freeze_split(args.project, model.info)
     found = plan(args.project, model.info)
     print(f"to learn from: {', '.join(found.train)}")

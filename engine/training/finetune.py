@@ -146,8 +146,7 @@ def finetune(
         Cancelled: asked to stop; nothing is left behind.
         UserError: the cases can't be used, or the output exists.
     """
-    if wish.output.exists():
-        raise UserError(f"{wish.output.name} exists already.", hint="Choose another --output.")
+    check_output(wish.output)
     stop = is_cancelled or _never
     tell(TrainingNews("reading"))
     make_folder(wish.output.parent)
@@ -161,6 +160,12 @@ def finetune(
         return _finish(run, stop)
     finally:
         shutil.rmtree(wish.work, ignore_errors=True)
+
+
+def check_output(output: Path) -> None:
+    """Refuses a folder that is there already."""
+    if output.exists():
+        raise UserError(f"{output.name} exists already.", hint="Choose another --output.")
 
 
 def _never() -> bool:

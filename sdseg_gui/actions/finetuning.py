@@ -150,10 +150,10 @@ class _Finetuning(QObject):
         name, title = report["model"]["name"], report["model"]["title"]
         after, before, count = report["dice"], report["base_dice"], report["val_cases"]
         cases = "case" if count == 1 else "cases"
-        better = "" if after > before else " It is no better, so the old one may serve you as well."
+        better = "" if after > before else " It is no better."
         context.notifier.show(
-            f"{title} is in the list of models now. Dice on {count} validation {cases}: "
-            f"{after:.3f}, before {before:.3f}.{better}",
+            f"{title} is in the list of models: Dice {after:.3f} on {count} validation {cases}, "
+            f"before {before:.3f}.{better}",
             "info" if after > before else "warning",
             (Choice("Use it", lambda: set_model(context, name)),),
             key=KEY,
@@ -201,7 +201,9 @@ def count_cases(context: Context) -> None:
 def describe(context: Context) -> tuple[str, str, bool, str]:
     """(line about the model, line about the cases, whether something is missing, more of it)."""
     state, entry = context.finetune, context.model()
-    base = f"{entry.title} learns from your corrections." if entry else "Choose a model above."
+    base = "Choose the model that is to learn."
+    if entry is not None:
+        base = f"A copy of {entry.title} learns from your corrections."
     if state.is_running:
         stage = state.news.stage if state.news else "reading"
         return base, STAGES[stage], False, ""
@@ -218,6 +220,8 @@ def _not_counted(context: Context) -> str:
     if context.finetune.key is not None:
         return "Counting the cases ..."
     count = sum(_is_looked_at(context, place) for place in range(len(context.session.items)))
+    if not count:
+        return "No case is corrected or approved yet."
     cases = "1 case is" if count == 1 else f"{count} cases are"
     return f"{cases} corrected or approved. The project is saved before it starts."
 

@@ -20,7 +20,7 @@ SMOOTHING = 0.9
 
 
 class CurvesView(pyqtgraph.GraphicsLayoutWidget):
-    """Against the minutes that have passed, as shares of the run where those are not known."""
+    """Against the time of the run, from its start to its end."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -28,23 +28,25 @@ class CurvesView(pyqtgraph.GraphicsLayoutWidget):
         self.setFixedHeight(HEIGHT)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAccessibleName("Curves of the fine-tuning")
+        self.setToolTip(
+            "Above: Dice on the validation cases at the network's size, dashed that of the model "
+            "it started from. Below: the loss."
+        )
         layout: Any = self.ci.layout
         layout.setContentsMargins(2, 6, 8, 2)
         layout.setSpacing(2)
         self._dice_plot = _plot(self, 0)
         self._loss_plot = _plot(self, 1)
         self._loss_plot.setXLink(self._dice_plot)
-        self._dice_plot.getAxis("bottom").setStyle(showValues=False)
         layout.setRowStretchFactor(0, 3)
         layout.setRowStretchFactor(1, 2)
         dashed = pyqtgraph.mkPen(FAINT, width=1, style=Qt.PenStyle.DashLine)
         self._base_line = pyqtgraph.InfiniteLine(angle=0, pen=dashed)
         self._dice_plot.addItem(self._base_line)
-        self._dice_line = self._dice_plot.plot(
-            pen=pyqtgraph.mkPen(ACCENT, width=2), symbol="o", symbolSize=4, symbolPen=None,
-            symbolBrush=QColor(ACCENT),
-        )  # fmt: skip
-        self._loss_line = self._loss_plot.plot(pen=pyqtgraph.mkPen(WARNING, width=1))
+        points = {"symbol": "o", "symbolSize": 4, "symbolPen": None, "symbolBrush": QColor(ACCENT)}
+        pen = pyqtgraph.mkPen(ACCENT, width=2)
+        self._dice_line = self._dice_plot.plot(antialias=True, pen=pen, **points)
+        self._loss_line = self._loss_plot.plot(antialias=True, pen=pyqtgraph.mkPen(WARNING))
         self.forget()
 
     def forget(self) -> None:
@@ -78,23 +80,39 @@ class CurvesView(pyqtgraph.GraphicsLayoutWidget):
 
     def figures(self) -> str:
         """The newest figures, with the colours of their curves, as rich text."""
-        dice = f"{self._dice[-1][1]:.3f}" if len(self._dice) > 1 else "..."
-        before = "" if self._base is None else f", before {self._base:.3f} (dashed)"
-        loss = f"{self._smooth:.3f}" if self._smooth is not None else "..."
-        return (
-            f'<span style="color:{ACCENT}">Validation Dice {dice}</span>{before}<br>'
-            f'<span style="color:{WARNING}">Loss {loss}</span>'
-        )
+        parts: list[str] = []
+        if len(self._dice) > 1:
+            parts.append(_coloured(ACCENT, f"Dice {self._dice[-1][1]:.3f}"))
+        if self._base is not None:
+            parts.append(f"before {self._base:.3f}" if parts else f"Dice before {self._base:.3f}")
+        if self._smooth is not None:
+            parts.append(_coloured(WARNING, f"loss {self._smooth:.3f}"))
+        return " &nbsp;".join(parts)
 
     def _draw(self) -> None:
         self._base_line.setVisible(self._base is not None)
         self._base_line.setValue(self._base or 0.0)
         for line, points in ((self._dice_line, self._dice), (self._loss_line, self._loss)):
             line.setData([x for x, _ in points], [y for _, y in points])
-        heights = [y for _, y in self._dice]
-        if heights:
-            room = max(0.02, 0.15 * (max(heights) - min(heights)))
-            self._dice_plot.setYRange(min(heights) - room, max(heights) + room, padding=0)
+        _show_range(self._dice_plot, [y for _, y in self._dice], 0.02)
+        _show_range(self._loss_plot, [y for _, y in self._loss], 0.05)
+
+
+def _coloured(colour: str, text: str) -> str:
+    return f'<span style="color:{colour}">{text}</span>'
+
+
+def _show_range(plot: Any, values: list[float], room: float) -> None:
+    """Fits the axis, and names the lowest and the highest value alone: there is little room."""
+    axis = plot.getAxis("left")
+    if not values:
+        axis.setTicks([[]])
+        return
+    low, high = min(values), max(values)
+    room = max(room, 0.15 * (high - low))
+    plot.setYRange(low - room, high + room, padding=0)
+    close = high - low < room  # the two would be written over each other
+    axis.setTicks([[(y, f"{y:.2f}") for y in ((high,) if close else (low, high))]])
 
 
 def _plot(view: pyqtgraph.GraphicsLayoutWidget, row: int) -> Any:
@@ -111,5 +129,6 @@ def _plot(view: pyqtgraph.GraphicsLayoutWidget, row: int) -> Any:
         axis.setStyle(tickLength=-3)
         axis.enableAutoSIPrefix(False)
     plot.getAxis("left").setWidth(AXIS_WIDTH)
-    plot.getAxis("left").setStyle(maxTickLevel=0)
+    plot.getAxis("bottom").setStyle(showValues=False)
+    plot.getAxis("bottom").setTicks([[]])
     return plot

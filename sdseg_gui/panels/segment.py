@@ -32,7 +32,6 @@ class SegmentPanel(QWidget):
         self._models = QComboBox()
         self._models.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._models.setAccessibleName("Model")
-        self._models.setToolTip("The model that proposes masks")
         self._entries: list[ModelEntry] | None = None
         self.set_models(models)
         self._models.activated.connect(self._picked)
@@ -95,6 +94,8 @@ class SegmentPanel(QWidget):
         """Shows which model is chosen, and a word about it."""
         place = max(self._models.findData(name), 0)
         self._models.setCurrentIndex(place)
+        title = self._models.currentText()  # a long one is cut in the box
+        self._models.setToolTip(f"The model that proposes masks: {title}")
         self._note.setText(note)
         set_warning(self._note, warns)
 

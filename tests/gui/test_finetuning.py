@@ -15,7 +15,7 @@ from engine.models.store import list_models, read_entry, verify
 from engine.system.paths import user_data_dir
 from engine.training.finetune import plan
 from tests.engine.training.projects import picture_project
-from tests.gui.helpers import notice, paint, segment
+from tests.gui.helpers import notice, paint, segment, voxels
 
 pytestmark = pytest.mark.timeout(400)  # a child that stands back waits where others work
 PATIENCE_MS = 120_000

@@ -84,7 +84,7 @@ def test_what_can_not_be_done_is_said_first(tmp_path: Path, capsys, change, said
         project.with_name(project.name + ".lock").write_text("")
     words = ["finetune", str(project), "--model", model, "--output", str(output)]
     assert main(words) == 1
-    assert said in capsys.readouterr().err
+    assert said in capsys.readouterr().err and validation(project) == []
 
 
 def test_minutes_must_be_a_number_above_nothing(tmp_path: Path, capsys) -> None:
@@ -116,8 +116,8 @@ def test_no_child_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent.kill()
     child.wait(PATIENCE_S)  # psutil.TimeoutExpired fails the test
     parent.communicate()
-    drafts = user_data_dir() / "training"
-    assert not any(drafts.iterdir()) and not (user_data_dir() / "models").exists()
+    for name in ("training", "models"):
+        assert not any((user_data_dir() / name).iterdir())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
