@@ -16,19 +16,77 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "parse_target", "run"]
 
 
+FILES = ("images", "masks", "train", "val", "test")
+
+
 def _data_paths(args: argparse.Namespace) -> dict[str, Path | None]:
-    names = ("images", "masks", "train", "val", "test")
+    if args.projects:
+        return _project_paths(args)
     if args.data is None:
-        missing = [n for n in names[:4] if getattr(args, n) is None]
+        missing = [n for n in FILES[:4] if getattr(args, n) is None]
         if missing:
-            args.usage_error(f"--{missing[0]} is missing, or one folder with --data")
-        return {n: getattr(args, n) for n in names}
+            args.usage_error(
+                f"--{missing[0]} is missing, or one folder with --data, or a project with --project"
+            )
+        return {n: getattr(args, n) for n in FILES}
     usual: dict[str, Path | None] = {
-        n: args.data / (n if n in ("images", "masks") else f"{n}.txt") for n in names
+        n: args.data / (n if n in ("images", "masks") else f"{n}.txt") for n in FILES
     }
-    if not (args.data / "test.txt").exists():
+    if _is_blank(args.data / "test.txt"):
         usual["test"] = None
-    return {n: getattr(args, n) or usual[n] for n in names}
+    return {n: getattr(args, n) or usual[n] for n in FILES}
+
+
+def _data(args: argparse.Namespace, labels: dict[int, str]) -> dict[str, Any]:
+    """All options that tell where cases come from and what is known of them."""
+    named = _named_values(args, labels)
+    return {**_data_paths(args), "named_values": named, "patients": args.groups}
+
+
+def _is_blank(split: Path) -> bool:
+    """True if a list is missing, or is there but lists nothing."""
+    return not split.exists() or (split.is_file() and not split.read_bytes().strip())
+
+
+def _project_paths(args: argparse.Namespace) -> dict[str, Path | None]:
+    """The lists lie in the run's folder; there are no folders of pictures."""
+    for name in ("data", *FILES, "groups"):
+        if getattr(args, name) is not None:
+            args.usage_error(f"--project and --{name} exclude each other")
+    if not (args.targets or args.start or args.labels):
+        args.usage_error("with --project, --target tells which label is learned: --target polyp=1")
+    run = args.output.with_name(args.output.name + ".run")
+    none = Path()
+    return {
+        "images": none,
+        "masks": none,
+        "train": run / "train.txt",
+        "val": run / "val.txt",
+        "test": None,
+    }
+
+
+def _dealt(options: TrainOptions, projects: list[Path]) -> TrainOptions:
+    """With the cases of projects, dealt into train and val."""
+    from dataclasses import replace
+
+    from engine.training.project_cases import Wanted, read_cases
+    from engine.training.split import reasons_of, resumed_split, split_cases
+
+    wanted = Wanted.of(options)
+    offers = [read_cases(path, wanted) for path in projects]
+    if options.resume and options.train.exists():
+        split = resumed_split(offers, options.train, options.val)
+    else:
+        split = split_cases(offers)
+    for text in (
+        f"left out: {reasons_of(offers)}" if any(offer.left_out for offer in offers) else "",
+        *(f"labels not learned: {', '.join(o.unlearned)}" for o in offers if o.unlearned),
+        f"validation cases: {', '.join(source.name for source in split.val)}",
+    ):
+        if text:
+            _say(text)
+    return replace(options, dealt=split)
 
 
 def _labels(args: argparse.Namespace) -> dict[int, str]:
@@ -39,6 +97,15 @@ def _labels(args: argparse.Namespace) -> dict[int, str]:
         return read_labels(args.labels)
     usual = args.data / LABELS if args.data else None
     return read_labels(usual) if usual and usual.is_file() else {}
+
+
+def _named_values(args: argparse.Namespace, labels: dict[int, str]) -> frozenset[int]:
+    """Mask values that mean something, be they learned or not: labels.json beside the masks too."""
+    from engine.training.labels_file import LABELS, read_labels
+
+    beside = args.masks.parent / LABELS if args.masks else None
+    more = read_labels(beside) if not labels and beside and beside.is_file() else {}
+    return frozenset({*labels, *more})
 
 
 def _targets(
@@ -94,9 +161,9 @@ def _options(args: argparse.Namespace, command: str) -> TrainOptions:
     identity = picked(
         Identity, name=name, title=args.title or name, modalities=modalities, data=args.data_name
     )
-    return picked(
+    options: TrainOptions = picked(
         TrainOptions,
-        **_data_paths(args),
+        **_data(args, labels),
         targets=_targets(args, base, labels),
         class_names=base.classes if base else labels,
         preprocessing=_preprocessing(args, base),
@@ -110,6 +177,7 @@ def _options(args: argparse.Namespace, command: str) -> TrainOptions:
         augmentation=picked(Augmentation),
         command=command,
     )
+    return _dealt(options, args.projects) if args.projects else options
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

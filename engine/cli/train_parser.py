@@ -9,7 +9,17 @@ from typing import Any
 from engine.domain.targets import Target
 from engine.errors import UserError
 
-EPILOG = """--init fills the network of the preset from weights made by other programs: a diffusers
+EPILOG = """Nobody who is learned from may stand in val or test. Patients are told by --groups FILE,
+or by patients.csv or groups.csv beside the lists (first line: stem,patient; then every case), or
+else by the stems: cases whose stems agree up to the end of a part such as p10001, patient7, sub-03,
+case0005, volume-12, seq12 or video3 are of one patient (curvas_p10001_394 and curvas_p10001_458).
+
+A project's labels are told apart by their names: --target polyp=1 learns the label polyp, whatever
+its number there. Slices count that somebody has corrected, and all slices of approved cases. If
+the project has no frozen validation split, about a fifth of the cases, whole patients, is chosen
+and kept in OUTPUT.run; the project is not written.
+
+--init fills the network of the preset from weights made by other programs: a diffusers
 AutoencoderKL, UNet2DModel or pipeline folder, a kl-f8 file of latent diffusion, a U-Net file of
 it, or a whole checkpoint. An autoencoder must fit as a whole and is then not trained; of a U-Net
 what fits is taken, and its first convolution is widened with zeros. What did and did not fit is
@@ -25,6 +35,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train",
         help="train a model on pictures and masks",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Trains SDSeg. The defaults are the paper's; its starting weights need --init.",
         epilog=EPILOG,
         fromfile_prefix_chars="@",
@@ -53,7 +64,8 @@ def _add_first(group: Any) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help="folder with images/, masks/, train.txt, val.txt and perhaps test.txt, labels.json",
+        help="folder with images/, masks/, train.txt, val.txt and perhaps test.txt, labels.json, "
+        "patients.csv",
     )
     group.add_argument("--output", type=Path, required=True, metavar="DIR", help="the new model")
     group.add_argument(
@@ -82,6 +94,16 @@ def _add_first(group: Any) -> None:
 
 
 def _add_data(group: Any) -> None:
+    group.add_argument(
+        "--project",
+        dest="projects",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="learn from the corrected and approved cases of a project instead of --data; may be "
+        "given several times (see below)",
+    )
     group.add_argument("--images", type=Path, metavar="DIR")
     group.add_argument("--masks", type=Path, metavar="DIR", help="same stems as the images")
     group.add_argument("--train", type=Path, metavar="FILE", help="stems, one a line")
@@ -89,6 +111,12 @@ def _add_data(group: Any) -> None:
     group.add_argument("--test", type=Path, metavar="FILE", help="only scored, at the end")
     group.add_argument(
         "--labels", type=Path, metavar="FILE", help="names of the mask values (labels.json)"
+    )
+    group.add_argument(
+        "--groups",
+        type=Path,
+        metavar="FILE",
+        help="CSV file (first line: stem,patient) that tells the patient of each case (see below)",
     )
 
 

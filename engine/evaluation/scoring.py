@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.domain.box import full_box
 from engine.domain.requests import SegmentRequest
 from engine.domain.targets import Target
 from engine.domain.volume import Volume
-from engine.errors import Cancelled, UserError
+from engine.errors import Cancelled
 from engine.evaluation.metrics import authors_dice, authors_iou, dice, hd95, iou
+from engine.evaluation.pairs import Labels, Pair, find_pairs, naming, read_names, read_pair
 from engine.evaluation.scores import Figures, Scores
 from engine.evaluation.squares import square_labels, truth_in_square
-from engine.io import open_case, open_truth
-from engine.io.kinds import kind_by_name, stem_of
 from engine.models.suitability import slicing_axis
 from engine.sdseg.segmenter import Segmenter
 
-Labels = NDArray[np.uint8]
+__all__ = [
+    "Comparison",
+    "Labels",
+    "Pair",
+    "find_pairs",
+    "naming",
+    "read_names",
+    "read_pair",
+    "requests_of",
+    "score_model",
+    "segment_whole",
+    "target_mask",
+    "whole_request",
+]
+
 Progress = Callable[[int, int], object]
 IsCancelled = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One picture or volume and its mask."""
-
-    name: str
-    image: Path
-    mask: Path
 
 
 @dataclass(frozen=True)
@@ -50,47 +54,6 @@ class Comparison:
     seed: int = 0
     distances: bool = False
     authors: bool = False
-
-
-def read_names(split: Path) -> list[str]:
-    """The stems a split file lists, one a line.
-
-    Raises:
-        UserError: it can't be read or is empty.
-    """
-    try:
-        lines = split.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"The split file {split.name} can't be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"The split file {split.name} is not a text file.", hint="It lists stems, one a line."
-        ) from error
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise UserError(f"The split file {split.name} lists no cases.")
-    return names
-
-
-def find_pairs(images: Path, masks: Path, names: list[str] | None, split: str = "") -> list[Pair]:
-    """Picture and mask of each name, by stem; without names, of every picture.
-
-    Raises:
-        UserError: a folder is missing, or a name has no picture or no mask.
-    """
-    found: list[dict[str, Path]] = []
-    for folder in (images, masks):
-        if not folder.is_dir():
-            raise UserError(f"There is no folder {folder.name}.", hint="Check the path.")
-        files = [p for p in sorted(folder.iterdir()) if p.is_file() and kind_by_name(p)]
-        found.append({stem_of(p): p for p in files})
-    wanted = names if names is not None else list(found[0])
-    for name in wanted:
-        for files, folder in zip(found, (images, masks), strict=True):
-            if name not in files:
-                source = f"{split} names {name}, but {folder.name}" if split else folder.name
-                raise UserError(f"{source} has no file {name}.")
-    return [Pair(name, found[0][name], found[1][name]) for name in wanted]
 
 
 def score_model(
@@ -120,8 +83,10 @@ def score_model(
     compare = _compare_squares if how.authors else _compare_natively
     for number, pair in enumerate(pairs):
         with naming(pair):
-            scan, truth = read_pair(pair)
-            scores.cases[pair.name] = compare(segmenter, scan, truth, targets, how, is_cancelled)
+            scan, truth = pair.read()
+            scores.cases[pair.name] = compare(
+                segmenter, pair, scan, truth, targets, how, is_cancelled
+            )
         if how.distances and not how.authors:
             scores.units[pair.name] = "mm" if scan.grid.calibrated else "px"
         if progress:
@@ -129,36 +94,23 @@ def score_model(
     return scores
 
 
-@contextmanager
-def naming(pair: Pair) -> Iterator[None]:
-    """Errors inside say which case they are about."""
-    try:
-        yield
-    except UserError as error:
-        if pair.image.name in error.message or pair.mask.name in error.message:
-            raise
-        raise UserError(f"{pair.image.name}: {error.message}", hint=error.hint) from error
-
-
-def read_pair(pair: Pair) -> tuple[Volume, Labels]:
-    """The scan of a pair, and its truth as class ids of the scan's shape.
-
-    Values that are no class id (negative, or beyond 255) become background.
-
-    Raises:
-        UserError: a file can't be read, or picture and mask differ in size.
-    """
-    scan, mask = open_case(pair.image).scan, open_truth(pair.mask)
-    if mask.is_colour or mask.grid.shape != scan.grid.shape:
-        raise UserError(f"The mask {pair.mask.name} does not have the size of {pair.image.name}.")
-    values = mask.real(mask.array).round()
-    return scan, np.where((values >= 0) & (values <= 255), values, 0).astype(np.uint8)
-
-
 def whole_request(segmenter: Segmenter, scan: Volume, seed: int) -> SegmentRequest:
     """Every slice along the model's plane; the answer is class ids."""
     axis = slicing_axis(segmenter.info, scan)
     return SegmentRequest(scan, range(scan.grid.shape[axis]), plane=axis, seed=seed)
+
+
+def requests_of(
+    segmenter: Segmenter, pair: Pair, scan: Volume, seed: int = 0
+) -> Iterator[SegmentRequest]:
+    """What a pair's mask tells about, along the model's plane; the answers are class ids."""
+    axis = slicing_axis(segmenter.info, scan)
+    indices = pair.indices(scan, axis)
+    breaks = [n for n, (a, b) in enumerate(pairwise(indices), 1) if b != a + 1]
+    for first, last in pairwise([0, *breaks, len(indices)]):
+        if last > first:
+            run = range(indices[first], indices[last - 1] + 1)
+            yield SegmentRequest(scan, run, box=pair.box, plane=axis, seed=seed)
 
 
 def segment_whole(
@@ -169,23 +121,46 @@ def segment_whole(
     Raises:
         Cancelled: asked to stop.
     """
-    request = whole_request(segmenter, scan, seed)
+    return _answers(segmenter, [whole_request(segmenter, scan, seed)], scan, is_cancelled)
+
+
+def _answers(
+    segmenter: Segmenter,
+    requests: Iterable[SegmentRequest],
+    scan: Volume,
+    is_cancelled: IsCancelled | None,
+) -> Labels:
+    """Class ids, uint8 ``[k, j, i]``; 0 where nothing was asked."""
     answer = np.zeros(scan.grid.shape, dtype=np.uint8)
-    for proposal in segmenter.segment(request, is_cancelled=is_cancelled):
-        where = (slice(None),) * request.axis + (proposal.index,)
-        answer[where][proposal.region] = proposal.labels
+    for request in requests:
+        for proposal in segmenter.segment(request, is_cancelled=is_cancelled):
+            where = (slice(None),) * request.axis + (proposal.index,)
+            answer[where][proposal.region] = proposal.labels
     return answer
+
+
+def _told(pair: Pair, scan: Volume, truth: Labels, axis: int) -> Labels:
+    """The truth where the pair's mask tells about it, else 0."""
+    if pair.slices is None and pair.box is None:
+        return truth
+    box, known = pair.box or full_box(scan.grid.shape), np.zeros_like(truth)
+    for index in pair.indices(scan, axis):
+        where = (slice(None),) * axis + (index,)
+        known[where][box.in_slice(axis)] = truth[where][box.in_slice(axis)]
+    return known
 
 
 def _compare_natively(
     segmenter: Segmenter,
+    pair: Pair,
     scan: Volume,
     truth: Labels,
     targets: dict[str, Target],
     how: Comparison,
     is_cancelled: IsCancelled | None,
 ) -> dict[str, Figures]:
-    answer = segment_whole(segmenter, scan, how.seed, is_cancelled)
+    answer = _answers(segmenter, requests_of(segmenter, pair, scan, how.seed), scan, is_cancelled)
+    truth = _told(pair, scan, truth, slicing_axis(segmenter.info, scan))
     spacing = scan.grid.spacing if scan.grid.calibrated else None
     found: dict[str, Figures] = {}
     for name, in_truth in targets.items():
@@ -199,13 +174,15 @@ def _compare_natively(
 
 def _compare_squares(
     segmenter: Segmenter,
+    pair: Pair,
     scan: Volume,
     truth: Labels,
     targets: dict[str, Target],
     how: Comparison,
     is_cancelled: IsCancelled | None,
 ) -> dict[str, Figures]:
-    """All slices of a case as one volume at the network's size."""
+    """All slices of a case as one volume at the network's size; whole slices only."""
+    del pair
     request = whole_request(segmenter, scan, how.seed)
     axis, rules = request.axis, segmenter.info.preprocessing
     answers: list[Labels] = []

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from engine.errors import Cancelled
 from engine.evaluation.lpips import Lpips
-from engine.evaluation.scoring import Pair, naming, whole_request
+from engine.evaluation.scoring import Pair, naming, requests_of
 from engine.evaluation.squares import square_mask, square_score
-from engine.io import open_case
 from engine.sdseg.segmenter import Segmenter
 
 FIGURES = ("psnr", "ssim", "ms_ssim", "dice", "lpips")
@@ -86,13 +85,12 @@ def _slices_of(
     is_cancelled: Callable[[], bool] | None,
 ) -> Iterator[list[NDArray[np.float32]]]:
     """Slice by slice, the maps [C, size, size] of all runs."""
-    scan = open_case(pair.image).scan
-    answers = [
-        segmenter.squares(whole_request(segmenter, scan, seed + n), is_cancelled=is_cancelled)
-        for n in range(runs)
-    ]
-    for together in zip(*answers, strict=True):
-        yield [maps for _, maps in together]
+    scan = pair.open()
+    requests = (requests_of(segmenter, pair, scan, seed + n) for n in range(runs))
+    for alike in zip(*requests, strict=True):
+        answers = [segmenter.squares(r, is_cancelled=is_cancelled) for r in alike]
+        for together in zip(*answers, strict=True):
+            yield [maps for _, maps in together]
 
 
 class PairFigures:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.box import Box, box_of_mask
+from engine.domain.box import Box, box_of_mask, full_box
 from engine.domain.requests import SegmentRequest
 from engine.domain.volume import Volume
-from engine.evaluation.scoring import Pair, naming, read_pair
+from engine.evaluation.scoring import Pair, naming
 from engine.models.suitability import slicing_axis
 from engine.sdseg.segmenter import Segmenter
 
@@ -62,8 +62,8 @@ def false_finds(
     views = found = 0
     for pair in pairs:
         with naming(pair):
-            scan, truth = read_pair(pair)
-            for request in _requests(segmenter, scan, np.isin(truth, values)):
+            scan, truth = pair.read()
+            for request in _requests(segmenter, pair, scan, np.isin(truth, values)):
                 for proposal in segmenter.segment(request, is_cancelled=is_cancelled):
                     views += 1
                     found += bool((proposal.labels > 0).mean() > MOST_FOREGROUND)
@@ -71,17 +71,18 @@ def false_finds(
 
 
 def _requests(
-    segmenter: Segmenter, scan: Volume, target: NDArray[np.bool_]
+    segmenter: Segmenter, pair: Pair, scan: Volume, target: NDArray[np.bool_]
 ) -> Iterator[SegmentRequest]:
     axis = slicing_axis(segmenter.info, scan)
-    if scan.is_picture:
+    if scan.is_picture and pair.box is None:
         box = largest_empty(target)
         if box is not None:
             yield SegmentRequest(scan, range(1), box=box, plane=axis)
         return
-    others = tuple(a for a in range(3) if a != axis)
-    for index in np.flatnonzero(~target.any(axis=others)).tolist():
-        yield SegmentRequest(scan, range(index, index + 1), plane=axis)
+    region = (pair.box or full_box(scan.grid.shape)).in_slice(axis)
+    for index in pair.indices(scan, axis):
+        if not target[(slice(None),) * axis + (index,)][region].any():
+            yield SegmentRequest(scan, range(index, index + 1), box=pair.box, plane=axis)
 
 
 def largest_empty(target: NDArray[np.bool_]) -> Box | None:

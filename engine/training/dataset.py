@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.domain.box import full_box, slice_box
 from engine.domain.volume import PLANE_AXIS
+from engine.errors import UserError
 from engine.models.schema import Preprocessing
 from engine.sdseg.preprocess import intensity_range, into_square, prepare
 from engine.training.sources import CaseSource, LoadedCase
@@ -71,7 +72,7 @@ def read_dataset(
         progress: called with (cases done, cases in all).
 
     Raises:
-        UserError: a file can't be read, or picture and mask differ in size.
+        UserError: a file can't be read, picture and mask differ in size, or there is no slice.
     """
     pictures: list[Tensor] = []
     masks: list[Tensor] = []
@@ -84,6 +85,8 @@ def read_dataset(
         if progress:
             progress(number + 1, len(sources))
     names = tuple(source.name for source in sources)
+    if not pictures:
+        raise UserError(f"No slice of {', '.join(names[:3]) or 'the cases'} can be read.")
     return SliceDataset(torch.stack(pictures), torch.stack(masks), torch.tensor(cases), names)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.evaluation.scores import Scores, mean_of
-from engine.evaluation.scoring import find_pairs, read_names, score_model
+from engine.evaluation.scoring import score_model
 from engine.evaluation.stability import measure_stability
 from engine.evaluation.target_free import false_finds
 from engine.models.card import render_card
@@ -21,6 +21,7 @@ from engine.sdseg.vision import TrunkVisionEncoder
 from engine.training.departures import departures
 from engine.training.fit_data import has_colour, seen_features
 from engine.training.options import TrainOptions
+from engine.training.reading import pairs_of
 from engine.training.start import Start
 from engine.training.trainer import Trainer
 from engine.training.validation import best_temperature
@@ -92,7 +93,7 @@ def _measure_fit(trainer: Trainer, options: TrainOptions) -> tuple[FitCloud, Fit
 def _scores_of(
     segmenter: Segmenter, options: TrainOptions, split: Path, say: Say
 ) -> dict[str, Any]:
-    pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
+    pairs = pairs_of(options, split)
     scores: Scores = score_model(segmenter, pairs, {t.name: t for t in options.targets})
     found = {
         f"Dice on {split.name}, {len(pairs)} cases, native grid": scores.mean("dice"),
@@ -108,7 +109,7 @@ def _scores_of(
 
 def _habits(segmenter: Segmenter, options: TrainOptions, split: Path, say: Say) -> dict[str, Any]:
     """False finds where there is no target, and how far samples differ."""
-    pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
+    pairs = pairs_of(options, split)
     values = tuple(sorted({n for t in options.targets for n in t.class_ids}))
     finds = false_finds(segmenter, pairs, values)
     spread = measure_stability(segmenter, pairs[:SPREAD_CASES], SPREAD_RUNS)

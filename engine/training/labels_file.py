@@ -19,7 +19,7 @@ def read_labels(file: Path) -> dict[int, str]:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        found = {int(value): str(name).strip() for value, name in content.items()}
+        found = {int(value): name.strip() for value, name in content.items()}
     except OSError as error:
         raise UserError(f"{file.name} can't be read: {error.strerror}.") from error
     except (ValueError, AttributeError) as error:

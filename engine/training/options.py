@@ -9,6 +9,7 @@ from typing import Literal
 
 from engine.domain.targets import Target
 from engine.models.schema import Preprocessing
+from engine.training.split import Split
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,10 @@ class TrainOptions:
     Attributes:
         images, masks: folders whose files pair up by stem.
         train, val, test: text files with one stem a line; `test` is only scored at the end.
+        dealt: cases of projects to use instead of those files. `images`, `masks` and `test` are
+            then not looked at; `train` and `val` are written.
+        patients: file that tells which cases are of one patient, or None (`patients.check_sides`).
+        named_values: mask values that labels.json names; others must belong to a target.
         output: the model folder to write; the run's own files lie in `OUTPUT.run` beside it.
         targets: what the model finds. Of a single one all mask values become one class, 1; of
             several the mask values stay the class ids (`class_ids`).
@@ -171,6 +176,9 @@ class TrainOptions:
     preprocessing: Preprocessing
     identity: Identity
     test: Path | None = None
+    dealt: Split | None = None
+    patients: Path | None = None
+    named_values: frozenset[int] = frozenset()
     class_names: Mapping[int, str] = field(default_factory=dict)
     preset: str | None = None
     prediction_type: Literal["epsilon", "sample", "v_prediction"] | None = None

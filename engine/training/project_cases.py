@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from engine.domain.box import Box, full_box
 from engine.domain.review import ReviewState
-from engine.domain.volume import PLANE_AXIS
+from engine.domain.volume import PLANE_AXIS, Volume
 from engine.errors import UserError
+from engine.evaluation.pairs import Pair
 from engine.io.kinds import file_stem, stem_of
 from engine.io.project import (
     CaseEntry,
@@ -131,6 +133,21 @@ class ProjectSource:
         """The same for two cases of one patient."""
         return group_of(self.entry)
 
+    @property
+    def content(self) -> str:
+        """A hash of what is learned from it; the pixels of the scan do not count."""
+        parts = {"labels", "box", "review", "slice_review", "label_map", "shape", "plane"}
+        kept = self.entry.model_dump_json(include=parts)
+        return hashlib.sha256(kept.encode()).hexdigest()
+
+    @property
+    def pair(self) -> Pair:
+        """For scores."""
+        box = _box_of(self.entry) if self.entry.box else None
+        image = Path(self.entry.source)
+        slices = looked_at(self.entry)
+        return ProjectPair(self.name, image, self.project, slices, box, source=self)
+
     def load(self) -> LoadedCase:
         """Opens the scan; the truth holds the model's values, background where nobody looked.
 
@@ -152,6 +169,22 @@ class ProjectSource:
         if slices is not None and self.wanted.axis(self.entry) != case.scan.plane:
             slices = None  # `why_not` has seen that nothing unseen lies inside the box
         return LoadedCase(case.scan, truth, slices, case.box)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectPair(Pair):
+    """A case of a project as something to score on; where nobody looked nothing is compared."""
+
+    source: ProjectSource
+
+    def open(self) -> Volume:
+        """The scan; see `ProjectSource.load`."""
+        return self.read()[0]
+
+    def read(self) -> tuple[Volume, NDArray[np.uint8]]:
+        """The scan and the model's values; see `ProjectSource.load`."""
+        case = self.source.load()
+        return case.scan, case.truth
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.evaluation.scoring import read_names
+from engine.evaluation.pairs import read_names
 from engine.models.store import read_entry
 from engine.training.options import TrainOptions
 
@@ -21,6 +21,8 @@ OPTION = {
     "prediction_type": "--prediction",
     "start": "--from",
 }
+# Settings whose values tell a reader nothing.
+HASHES = ("train", "val", "project", "start")
 
 
 def settings(options: TrainOptions) -> dict[str, Any]:
@@ -33,8 +35,7 @@ def settings(options: TrainOptions) -> dict[str, Any]:
         UserError: a split file or the model to start from can't be read.
     """
     found: dict[str, Any] = {
-        "train": _digest(read_names(options.train)),
-        "val": _digest(read_names(options.val)),
+        **_lists(options),
         "target": [list(group) for group in options.groups],
         "preset": options.preset or "paper",
         "prediction_type": options.prediction_type,
@@ -48,6 +49,14 @@ def settings(options: TrainOptions) -> dict[str, Any]:
         **asdict(options.augmentation),
     }
     return json.loads(json.dumps(found))
+
+
+def _lists(options: TrainOptions) -> dict[str, str]:
+    """What is learned from and checked with: names, or the labels in projects."""
+    if options.dealt is None:
+        return {name: _digest(read_names(getattr(options, name))) for name in ("train", "val")}
+    sides = (("train", options.dealt.train), ("val", options.dealt.val))
+    return {"project": _digest([f"{n} {s.name} {s.content}" for n, side in sides for s in side])}
 
 
 def _digest(names: list[str]) -> str:
@@ -76,7 +85,11 @@ def check_same(state: Mapping[str, Any], chosen: Mapping[str, Any], folder: Path
         if name == "steps" and started["decay"] == "constant" and now >= state["step"]:
             continue
         option = OPTION.get(name, "--" + name.replace("_", "-"))
-        told = "" if name in ("train", "val", "start") else f" ({_told(then)}, now {_told(now)})"
+        told = (
+            ""
+            if name in ("train", "val", "project", "start")
+            else f" ({_told(then)}, now {_told(now)})"
+        )
         raise UserError(
             f"The run in {folder.name} was started with another {option}{told}.",
             hint="Resume it with the options it was started with, or start anew.",

@@ -9,20 +9,19 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.evaluation.scoring import find_pairs, read_names
 from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.system.interrupt import Interrupt
 from engine.training.autoencoder import ceiling, train_autoencoder
 from engine.training.checkpoint import read_state
-from engine.training.dataset import SliceDataset, read_dataset
+from engine.training.dataset import SliceDataset
 from engine.training.finish import finish
 from engine.training.geometry import exclusive
 from engine.training.losses import mask_picture
 from engine.training.options import TrainOptions
 from engine.training.prior import train_prior
+from engine.training.reading import read_data
 from engine.training.resume import check_same, settings
-from engine.training.sources import PairSource
 from engine.training.start import Start, make_start
 from engine.training.team import Team
 from engine.training.trainer import Progress, Trainer
@@ -58,7 +57,7 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
     if state is not None:
         check_same(state, chosen, options.run_folder)
         chosen["init"] = state.get("settings", chosen)["init"]
-    train, val = _read_data(options, tell)
+    train, val = read_data(options, tell)
     start = make_start(options, None if state is None else state.get("start", {}), tell)
     network = start.network.to(team.device)
     remember = {"settings": chosen, "start": start.remembered()}
@@ -80,26 +79,6 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
 
 def _silent(text: str) -> None:
     del text
-
-
-def _read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDataset]:
-    found: list[SliceDataset] = []
-    for split in (options.train, options.val):
-        pairs = find_pairs(options.images, options.masks, read_names(split), split.name)
-        sources = [PairSource(pair) for pair in pairs]
-        data = read_dataset(sources, options.preprocessing, options.groups, options.plane)
-        for place, name in enumerate(options.classes.values()):
-            if not (data.masks[:, place] > 127).any():
-                raise UserError(f"No mask of {split.name} shows the target {name}.")
-        say(f"{split.name}: {len(pairs)} cases, {len(data)} slices")
-        found.append(data)
-    both = sorted({*found[0].names} & {*found[1].names})
-    if both:
-        raise UserError(
-            f"{both[0]} stands in {options.train.name} and in {options.val.name}.",
-            hint="A case that is trained on can't tell how good the model is on others.",
-        )
-    return found[0], found[1]
 
 
 def _prepare_latents(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from engine.domain.box import Box
 from engine.domain.volume import Volume
-from engine.errors import UserError
-from engine.evaluation.scoring import Pair
-from engine.io import open_case, open_truth
+from engine.evaluation.pairs import Pair
+from engine.io import open_truth
+from engine.training.truths import Known, check_known, check_place, class_ids, values_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,15 @@ class CaseSource(Protocol):
 
 @dataclass(frozen=True)
 class PairSource:
-    """A picture or volume and its mask, as files."""
+    """A picture or volume and its mask, as files.
+
+    Attributes:
+        pair: the files.
+        known: mask values that mean something; None lets every class id pass.
+    """
 
     pair: Pair
+    known: Known | None = None
 
     @property
     def name(self) -> str:
@@ -63,9 +69,10 @@ class PairSource:
 
     def load(self) -> LoadedCase:
         """Reads both files; see `CaseSource.load`."""
-        scan, mask = open_case(self.pair.image).scan, open_truth(self.pair.mask)
-        if mask.is_colour or mask.grid.shape != scan.grid.shape:
-            raise UserError(
-                f"The mask {self.pair.mask.name} does not have the size of {self.pair.image.name}."
-            )
-        return LoadedCase(scan, mask.real(mask.array).round().astype(np.uint8))
+        image, file = self.pair.image, self.pair.mask
+        scan, mask = self.pair.open(), open_truth(file)
+        check_place(scan, mask, image, file)
+        truth = class_ids(mask, file)
+        if self.known is not None:
+            check_known(values_of(truth), self.known, file)
+        return LoadedCase(scan, truth)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.evaluation.pairs import read_names
 from engine.io.project import ProjectFile
 from engine.training.project_cases import ProjectCases, ProjectSource
 
@@ -69,6 +70,31 @@ def split_cases(offers: Sequence[ProjectCases]) -> Split:
     for side, cases in (("learn from", train), ("check with", val)):
         _check_shown(side, cases, everything[0].wanted.values)
     return Split(train, val, not all(source.entry.validation for source in val))
+
+
+def resumed_split(offers: Sequence[ProjectCases], train: Path, val: Path) -> Split:
+    """The split that a stopped run has kept.
+
+    Args:
+        offers: one a project, in the order the run was started with.
+        train, val: lists that the run wrote.
+
+    Raises:
+        UserError: a list can't be read, or a case can't be used any more.
+    """
+    known = {source.name: source for offer in _distinct_names(offers) for source in offer.usable}
+    sides: list[tuple[ProjectSource, ...]] = []
+    for kept in (train, val):
+        names = read_names(kept)
+        gone = next((name for name in names if name not in known), None)
+        if gone is not None:
+            raise UserError(
+                f"The run in {kept.parent.name} uses the case {gone}, which is not corrected or "
+                f"approved in {offers[0].project.name} any more.",
+                hint="Put it back to resume the run, or start anew without --resume.",
+            )
+        sides.append(tuple(known[name] for name in names))
+    return Split(sides[0], sides[1], False)
 
 
 def _dealt(cases: Sequence[ProjectSource], held: Iterable[str]) -> set[str]:

@@ -100,3 +100,21 @@ def test_a_project_of_before_models_were_kept_still_opens(
     window.commands["project.open"].trigger(path=project)
     idle(window)
     assert window.session.model_use is None and window.document.label_map.array.any()
+
+
+def test_the_frozen_validation_split_outlives_work_and_saving(
+    window, idle, qtbot, pictures, tmp_path
+) -> None:
+    open_path(window, idle, pictures)
+    project = tmp_path / "work.sdseg.json"
+    window.commands["project.save"].trigger(path=project)
+    content = json.loads(project.read_text())
+    content["cases"][0]["validation"] = True
+    project.write_text(json.dumps(content))
+    window.commands["project.open"].trigger(path=project)
+    idle(window)
+    segment(window, qtbot)
+    window.commands["project.save"].trigger(path=project)
+    saved = json.loads(project.read_text())["cases"]
+    assert [case["validation"] for case in saved] == [True, False, False]
+    assert saved[0]["label_map"], "the case was worked on"

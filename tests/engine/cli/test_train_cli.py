@@ -233,3 +233,42 @@ def test_wrong_usage_ends_with_2(
     assert sdseg("train", *typed) == 2
     errors = capsys.readouterr().err
     assert "usage: sdseg train" in errors and "Traceback" not in errors
+
+
+def test_an_empty_test_list_beside_the_others_is_none(data: Path) -> None:
+    text_file(data / "test.txt", "\n")
+    assert sdseg(*words(data, "--data", data)) == 0
+    assert (data / "discs").is_dir()
+
+
+def test_an_empty_test_list_that_was_named_is_refused_before_training(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = text_file(data / "mine.txt", "\n")
+    assert "mine.txt lists no cases" in refused(
+        capsys, *words(data, "--data", data, "--test", empty)
+    )
+    assert not (data / "discs.run").exists()
+
+
+def test_labels_json_beside_the_masks_names_what_is_not_learned(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [x for n in ("images", "masks") for x in (f"--{n}", data / n)]
+    files += [x for n in ("train", "val") for x in (f"--{n}", data / f"{n}.txt")]
+    only = words(data, *files, "--target", "disc=2")
+    cup = [w for w in only if not str(w).startswith("@")]  # the recipe's target would stay
+    more = ("--preset", "tiny", "--size", 64, "--steps", 1, "--autoencoder-steps", 1)
+    assert "holds the value 1" in refused(capsys, *cup, *more)
+    text_file(data / "labels.json", '{"1": "rim", "2": "disc"}')
+    assert sdseg(*cup, *more) == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", '{"one": "rim"}', '{"1": null}', '{"1": ""}', '{"0": "x"}', '{"300": "x"}']
+)
+def test_a_broken_labels_json_is_named(
+    data: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    text_file(data / "labels.json", text)
+    assert "labels.json does not name mask values" in refused(capsys, *words(data, "--data", data))

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from projects import (
+
+from engine.domain.box import Box
+from engine.domain.review import ReviewState
+from engine.errors import UserError
+from engine.io.project import read_project, write_project
+from engine.models.schema import TargetEntry
+from engine.training.project_cases import ProjectSource, Wanted, group_of, read_cases
+from tests.engine.io.phantoms import Series
+from tests.engine.training.projects import (
     APPROVED,
     CORRECTED,
     picture_project,
@@ -14,13 +22,6 @@ from projects import (
     write_picture,
     write_volume,
 )
-
-from engine.domain.box import Box
-from engine.domain.review import ReviewState
-from engine.errors import UserError
-from engine.io.project import read_project, write_project
-from engine.models.schema import TargetEntry
-from engine.training.project_cases import ProjectSource, Wanted, group_of, read_cases
 from tests.tiny_model import tiny_info
 
 DISC = Wanted.of(tiny_info())
@@ -155,3 +156,22 @@ def test_dicom_tells_the_patient_other_files_by_their_name_or_not_at_all(tmp_pat
     assert {group_of(entry) for entry in project.cases[3:]} == {key}
     write_project(tmp_path / "q.sdseg.json", project)
     assert {s.group for s in read_cases(tmp_path / "q.sdseg.json", DISC).usable[3:]} == {key}
+
+
+def dicom(folder: Path, patient: str, skip: tuple[int, ...] = ()) -> Path:
+    pixels = np.random.default_rng(1).integers(0, 900, (5, 48, 40)).astype(np.int16)
+    return Series(pixels, tags={"PatientID": patient}).write(folder, skip=skip)
+
+
+def test_series_of_one_patient_belong_together(tmp_path: Path) -> None:
+    folders = [dicom(tmp_path / name, name[0]) for name in ("a1", "a2", "b1")]
+    path = write_cases(tmp_path / "p.sdseg.json", [worked_on(folder) for folder in folders])
+    first, second, third = (source.group for source in read_cases(path, DISC).usable)
+    assert first == second != third and "a" not in first.split("/")
+
+
+def test_slices_that_are_missing_in_a_series_are_not_learned(tmp_path: Path) -> None:
+    case = worked_on(dicom(tmp_path / "ct", "x", skip=(2,)))
+    missing = int(np.flatnonzero(~case.scan.loaded)[0])
+    loaded = only(write_cases(tmp_path / "p.sdseg.json", [case])).load()
+    assert loaded.slices is not None and set(loaded.slices) == {*range(5)} - {missing}

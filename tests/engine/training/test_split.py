@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from projects import picture_project, worked_on, write_cases, write_picture, write_volume
 
 from engine.domain.review import ReviewState
 from engine.errors import UserError
@@ -13,6 +12,13 @@ from engine.io.project import ProjectFile, read_project, write_project
 from engine.models.schema import TargetEntry
 from engine.training.project_cases import Wanted, cases_of, read_cases
 from engine.training.split import Split, split_cases
+from tests.engine.training.projects import (
+    picture_project,
+    worked_on,
+    write_cases,
+    write_picture,
+    write_volume,
+)
 from tests.tiny_model import tiny_info
 
 DISC = Wanted.of(tiny_info())
