@@ -18,7 +18,7 @@ from engine.models.store import ModelEntry
 
 if TYPE_CHECKING:
     from engine.sdseg.segmenter import FitResult, Segmenter
-    from engine.training.finetune import Plan
+    from engine.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class SegmentSummary:
 class EngineDoor:
     """Keeps loaded models; its methods run in the engine's worker thread only.
 
-    Except `plan_finetuning`, which touches none of them and runs in the training's.
+    Except `plan_finetuning`, which needs neither them nor torch and runs in the training's.
     """
 
     def __init__(self) -> None:
@@ -141,8 +141,7 @@ class EngineDoor:
         Raises:
             UserError: the project can't be read, or has not enough to learn from.
         """
-        _import_engine()
-        from engine.training.finetune import plan
+        from engine.training.plan import plan
 
         return plan(project, info)
 

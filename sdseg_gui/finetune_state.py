@@ -12,7 +12,7 @@ from engine.errors import UserError
 from sdseg_gui.jobs import Job
 
 if TYPE_CHECKING:
-    from engine.training.finetune import Plan
+    from engine.training.plan import Plan
 
 MINUTES = 15
 # Project, how often it was saved or loaded, and the model's hash.

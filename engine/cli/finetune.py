@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _run_here(args: argparse.Namespace) -> dict[str, Any]:
     from engine.models.store import find_model
-    from engine.training.finetune import check_output, freeze_split, plan
+    from engine.training.finetune import check_output
+    from engine.training.plan import freeze_split, plan
 
     model = find_model(args.model)
     if args.output is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from engine.domain.targets import Target
 from engine.domain.training_news import TrainingNews
 from engine.errors import Cancelled, UserError
-from engine.io.project import read_project, write_project
+from engine.evaluation.scoring import score_model
 from engine.models.card import render_card
 from engine.models.records import make_folder
 from engine.models.schema import Lineage, ModelInfo
@@ -20,12 +20,12 @@ from engine.models.store import ModelEntry, read_entry
 from engine.sdseg.folder import load_fit, save_model
 from engine.sdseg.segmenter import Segmenter
 from engine.system.disk import require_space
-from engine.training.case_scores import mean_case_dice
 from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.departures import departures
 from engine.training.options import Augmentation, Identity, Objective, Optimisation, TrainOptions
-from engine.training.project_cases import ProjectCases, ProjectSource, Wanted, cases_of
-from engine.training.split import Split, split_cases
+from engine.training.plan import deal
+from engine.training.project_cases import ProjectSource
+from engine.training.split import Split
 from engine.training.start import Start, make_start
 from engine.training.team import Team
 from engine.training.trainer import Progress, Trainer
@@ -68,67 +68,6 @@ class Finetuning:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Who would be learned from; frozen, so that threads can share it.
-
-    Attributes:
-        train, val: names of the cases.
-        places: of the validation cases in the project.
-        is_new: the split is not kept in the project yet.
-        left_out: (case, reason) of the others.
-        unlearned: labels that the model does not know.
-    """
-
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    places: frozenset[int]
-    is_new: bool
-    left_out: tuple[tuple[str, str], ...]
-    unlearned: tuple[str, ...]
-
-
-def plan(project: Path, info: ModelInfo) -> Plan:
-    """What a fine-tuning would do.
-
-    Raises:
-        UserError: the project can't be read, or has not enough to learn from.
-    """
-    offer, split = _deal(project, info)
-    return Plan(
-        tuple(source.name for source in split.train),
-        tuple(source.name for source in split.val),
-        frozenset(source.place for source in split.val),
-        split.chosen,
-        offer.left_out,
-        offer.unlearned,
-    )
-
-
-def freeze_split(project: Path, info: ModelInfo) -> None:
-    """Keeps the validation cases in the project's file, where they are not kept yet.
-
-    Raises:
-        UserError: there is not enough to learn from, or a window has the project open.
-    """
-    _, split = _deal(project, info)
-    if not split.chosen:
-        return
-    lock = project.with_name(project.name + ".lock")
-    if lock.exists():
-        raise UserError(
-            f"{project.name} is open in a window, so its validation cases can't be noted there.",
-            hint="Start the fine-tuning in the window, or close it. If no window has it open, "
-            f"delete {lock.name}.",
-        )
-    write_project(project, split.kept_in(read_project(project), project))
-
-
-def _deal(project: Path, info: ModelInfo) -> tuple[ProjectCases, Split]:
-    offer = cases_of(read_project(project), project, Wanted.of(info))
-    return offer, split_cases([offer])
-
-
 def finetune(
     wish: Finetuning, tell: Tell, is_cancelled: IsCancelled | None = None
 ) -> dict[str, Any]:
@@ -151,7 +90,7 @@ def finetune(
     tell(TrainingNews("reading"))
     make_folder(wish.output.parent)
     require_space(wish.output.parent, _size(wish.model.folder))
-    _, split = _deal(wish.project, wish.model.info)
+    _, split = deal(wish.project, wish.model.info)
     make_folder(wish.work)
     try:
         run = _prepare(wish, split, stop)
@@ -189,7 +128,7 @@ class _Run:
 
 
 def _prepare(wish: Finetuning, split: Split, stop: IsCancelled) -> _Run:
-    options = options_for(wish)
+    options = options_for(wish, split)
     start = make_start(options, None, _quiet)
     train, val = (_read(sources, options, stop) for sources in (split.train, split.val))
     team = Team(wish.device)
@@ -212,19 +151,20 @@ def _read(
     return read_dataset(sources, options.preprocessing, options.groups, options.plane, look)
 
 
-def options_for(wish: Finetuning) -> TrainOptions:
+def options_for(wish: Finetuning, split: Split) -> TrainOptions:
     """How a model is fine-tuned: as the compact ones were trained, at a fifth of their rate.
 
     Few cases are soon learnt by heart: so the rate is low, averages decide, and pictures vary, but
     never in ways that need not hold for every organ (no flips).
     """
-    info, nowhere = wish.model.info, wish.project
+    info = wish.model.info
     last = {"last": 1.0, "mixed": 0.5, "uniform": 0.5}[info.trained_timesteps]
     return TrainOptions(
-        images=nowhere,  # the cases come from the project
-        masks=nowhere,
-        train=nowhere,
-        val=nowhere,
+        images=Path(),  # the cases are the project's
+        masks=Path(),
+        train=wish.work / "train.txt",
+        val=wish.work / "val.txt",
+        dealt=split,
         output=wish.work / "model",
         targets=tuple(Target(target.name, target.class_ids) for target in info.targets),
         class_names=info.classes,
@@ -314,9 +254,7 @@ def _finish(run: _Run, stop: IsCancelled) -> dict[str, Any]:
     info, fit = _describe(run), load_fit(wish.model.folder)
     draft = wish.work / DRAFT
     save_model(draft, network, info, "", fit)
-    device = run.trainer.device.type
-    new = mean_case_dice(Segmenter.load(read_entry(draft), device), run.split.val, stop)
-    before = mean_case_dice(Segmenter.load(wish.model, device), run.split.val, stop)
+    new, before = (_dice(run, entry, stop) for entry in (read_entry(draft), wish.model))
     cases = f"{count} validation {'case' if count == 1 else 'cases'} of the project, native grid"
     scores = {f"Dice on {cases}": new, f"Dice of {wish.model.title} on them": before}
     info = info.model_copy(update={"scores": scores})
@@ -336,6 +274,14 @@ def _finish(run: _Run, stop: IsCancelled) -> dict[str, Any]:
         "steps": run.trainer.step,
         "cpu_minutes": run.trainer.cpu_minutes,
     }
+
+
+def _dice(run: _Run, entry: ModelEntry, stop: IsCancelled) -> float | None:
+    """Of a model on the validation cases, on their own grids, where a person has looked."""
+    segmenter = Segmenter.load(entry, run.trainer.device.type)
+    pairs = [source.pair for source in run.split.val]
+    targets = {target.name: target for target in run.options.targets}
+    return score_model(segmenter, pairs, targets, is_cancelled=stop).mean("dice")
 
 
 def _as_done(run: _Run) -> TrainOptions:

@@ -21,7 +21,7 @@ from sdseg_gui.jobs import Job, JobHandle
 from sdseg_gui.notify import Choice
 
 if TYPE_CHECKING:
-    from engine.training.finetune import Plan
+    from engine.training.plan import Plan
 
 KEY = "finetune"
 COUNTING = "Counting the cases"

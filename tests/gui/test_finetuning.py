@@ -13,7 +13,7 @@ import pytest
 from engine.io.project import read_project
 from engine.models.store import list_models, read_entry, verify
 from engine.system.paths import user_data_dir
-from engine.training.finetune import plan
+from engine.training.plan import plan
 from tests.engine.training.projects import picture_project
 from tests.gui.helpers import notice, paint, segment, voxels
 
