@@ -64,12 +64,11 @@ class MainWindow(QMainWindow):
         self.document = Document(self)
         self.view = ViewState(self)
         self.session = Session(self.document, self)
-        self.loader = JobRunner("loader", self)
-        self.engine = JobRunner("engine", self)
-        self.thumbnails = JobRunner("thumbnails", self)
-        self.training = JobRunner("training", self)
+        names = ("loader", "engine", "thumbnails", "training")
+        runners = [JobRunner(name, self) for name in names]
+        self.loader, self.engine, self.thumbnails, self.training = runners
         self.canvas = SliceCanvas(self.document, self.view, self)
-        models, broken = list_models()
+        models, self._broken = list_models()
         self.context = Context(
             window=self,
             document=self.document,
@@ -91,8 +90,6 @@ class MainWindow(QMainWindow):
         self.commands: dict[str, WindowCommand] = build_commands(self, self.context)
         build_toolbar(self, self.commands)
         self._connect()
-        for error in broken:
-            self.notifier.show(error.message, "warning")
         self._greet()
         self._restore_layout()
         self.refresh()
@@ -154,6 +151,8 @@ class MainWindow(QMainWindow):
 
     def _greet(self) -> None:
         """The first-start notice is a bar, never a box that must be clicked away."""
+        for error in self._broken:
+            self.notifier.show(error.message, "warning")
         if not self.settings.notice_seen:
             self.notifier.show(
                 f"{RESEARCH_USE} Check every mask before you rely on it.", key="research"

@@ -151,12 +151,29 @@ def _read(
     return read_dataset(sources, options.preprocessing, options.groups, options.plane, look)
 
 
-def options_for(wish: Finetuning, split: Split) -> TrainOptions:
-    """How a model is fine-tuned: as the compact ones were trained, at a fifth of their rate.
+# As the compact models were trained, at a fifth of their rate. Few cases are soon learnt by heart:
+# so averages decide, and pictures vary, but never as may be wrong for an organ (no flips).
+LEARNING = Optimisation(
+    steps=NO_LIMIT, batch=4, base_lr=5e-5, warmup=20, clip=1.0, ema_all=True, ema_decay=0.99
+)
+AUGMENTATION = Augmentation(
+    flips="",
+    rotate=10.0,
+    scale=(0.85, 1.15),
+    aspect=0.1,
+    shift=0.06,
+    gamma=1.25,
+    contrast=0.2,
+    brightness=0.1,
+    colour=0.08,
+    saturation=0.2,
+    blur=0.8,
+    noise=0.04,
+)
 
-    Few cases are soon learnt by heart: so the rate is low, averages decide, and pictures vary, but
-    never in ways that need not hold for every organ (no flips).
-    """
+
+def options_for(wish: Finetuning, split: Split) -> TrainOptions:
+    """How a model is fine-tuned; what its `model.json` says holds."""
     info = wish.model.info
     last = {"last": 1.0, "mixed": 0.5, "uniform": 0.5}[info.trained_timesteps]
     return TrainOptions(
@@ -174,30 +191,8 @@ def options_for(wish: Finetuning, split: Split) -> TrainOptions:
         identity=Identity(wish.output.name, wish.title),
         start=wish.model.folder,
         objective=Objective(sdseg_weight=0.3, mask_weight=1.0, last_share=last),
-        optimisation=Optimisation(
-            steps=NO_LIMIT,
-            minutes=wish.minutes,
-            batch=4,
-            base_lr=5e-5,
-            warmup=20,
-            clip=1.0,
-            ema_all=True,
-            ema_decay=0.99,
-        ),
-        augmentation=Augmentation(
-            flips="",
-            rotate=10.0,
-            scale=(0.85, 1.15),
-            aspect=0.1,
-            shift=0.06,
-            gamma=1.25,
-            contrast=0.2,
-            brightness=0.1,
-            colour=0.08,
-            saturation=0.2,
-            blur=0.8,
-            noise=0.04,
-        ),
+        optimisation=replace(LEARNING, minutes=wish.minutes),
+        augmentation=AUGMENTATION,
         seed=wish.seed,
         val_every=NO_LIMIT,
         checkpoint_every=NO_LIMIT,

@@ -95,12 +95,8 @@ def _ask_then_segment(context: Context, model: str, wish: _Wish) -> None:
         tell_no_model(context, case)
         return
     chosen = entry
-    if wish.target and (model or context.choice is not None):
-        names = [target.name for target in chosen.info.targets]
-        if wish.target not in names:
-            hint = f"It finds: {', '.join(names)}."
-            context.notifier.error(f"{chosen.title} does not find '{wish.target}'.", hint)
-            return
+    if (model or context.choice is not None) and not _finds(context, chosen, wish.target):
+        return
 
     def go() -> None:
         if can_segment(context) and context.document.case is case:
@@ -126,6 +122,16 @@ def _ask_then_segment(context: Context, model: str, wish: _Wish) -> None:
         go()
         return
     context.notifier.show(text, "warning", (Choice("Segment anyway", go),), key=ASK)
+
+
+def _finds(context: Context, entry: ModelEntry, target: str | None) -> bool:
+    """Whether a model can be asked for a target; says so if it can't."""
+    names = [known.name for known in entry.info.targets]
+    if not target or target in names:
+        return True
+    hint = f"It finds: {', '.join(names)}."
+    context.notifier.error(f"{entry.title} does not find '{target}'.", hint)
+    return False
 
 
 def _measure_then_go(context: Context, case: Case, entry: ModelEntry, wish: _Wish) -> None:

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QSpinBox, QWidget
 
 from engine.domain.training_news import TrainingNews
+from sdseg_gui.commands import BY_ID
 from sdseg_gui.finetune_state import FinetuneState
 from sdseg_gui.panels.curves import CurvesView
 from sdseg_gui.panels.parts import column, faint, heading, set_warning
@@ -56,6 +57,7 @@ class FinetunePanel(QWidget):
         self.minutes.setToolTip("How long it learns; reading and checking come on top")
         self.minutes.valueChanged.connect(self._set_minutes)
         self.start = QPushButton("Fine-tune")
+        self.start.setToolTip(_tip("finetune.start"))
         self.start.clicked.connect(self._start)
         row = QHBoxLayout()
         row.addWidget(self.minutes, 1)
@@ -66,6 +68,7 @@ class FinetunePanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
         self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip(_tip("finetune.cancel"))
         self.cancel.clicked.connect(self._cancel)
         row = QHBoxLayout()
         row.addWidget(self.bar, 1)
@@ -125,6 +128,11 @@ class FinetunePanel(QWidget):
             self.figures.setText(self.curves.figures())
             self.figures.show()
             self.curves.show()
+
+
+def _tip(command_id: str) -> str:
+    command = BY_ID[command_id]
+    return f"{command.tip} ({command.keys[0]})"
 
 
 def _left(seconds: float) -> str:

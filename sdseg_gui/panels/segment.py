@@ -57,6 +57,10 @@ class SegmentPanel(QWidget):
         self.slice.setToolTip("Propose a mask for this slice (S)")
         self.volume.setToolTip("Propose a mask for every slice (Shift+S)")
         layout.addLayout(row)
+        layout.addLayout(self._make_progress())
+        self.show_idle()
+
+    def _make_progress(self) -> QHBoxLayout:
         row = QHBoxLayout()
         self._bar = QProgressBar()
         self._bar.setTextVisible(True)
@@ -66,8 +70,7 @@ class SegmentPanel(QWidget):
         self._cancel.clicked.connect(self._ask)
         row.addWidget(self._bar, 1)
         row.addWidget(self._cancel)
-        layout.addLayout(row)
-        self.show_idle()
+        return row
 
     def _picked(self, index: int) -> None:
         self.model_chosen.emit(self._models.itemData(index))
