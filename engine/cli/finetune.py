@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from engine.domain.training_news import TrainingNews
     from engine.training.finetune import Finetuning, Tell
 
-STALE_S = 86_400
 NICE = 10  # beside a window, which goes first
 
 
@@ -119,7 +118,8 @@ def _stand_back() -> None:
 
 
 def _finetune(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
-    import tempfile
+    import os
+    from tempfile import TemporaryDirectory
 
     from engine.models.records import make_folder
     from engine.system.interrupt import Interrupt
@@ -129,17 +129,20 @@ def _finetune(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
     drafts = user_data_dir() / "training"
     make_folder(drafts)
     _sweep(drafts)
-    with Interrupt() as interrupt, tempfile.TemporaryDirectory(dir=drafts) as work:
+    mine = TemporaryDirectory(prefix=f"{os.getpid()}-", dir=drafts)
+    with Interrupt() as interrupt, mine as work:
         return finetune(_wish(args, Path(work)), tell, lambda: interrupt.raised)
 
 
 def _sweep(drafts: Path) -> None:
-    """Deletes what runs that were killed left behind."""
+    """Deletes what runs that were killed left behind; a folder's name starts with its process."""
     import shutil
-    import time
+
+    import psutil
 
     for path in drafts.iterdir():
-        if time.time() - path.stat().st_mtime > STALE_S:
+        owner = path.name.split("-")[0]
+        if not (owner.isdecimal() and psutil.pid_exists(int(owner))):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.domain.targets import Target
 from engine.domain.training_news import TrainingNews
 from engine.errors import Cancelled, UserError
@@ -128,6 +130,9 @@ class _Run:
 
 
 def _prepare(wish: Finetuning, split: Split, stop: IsCancelled) -> _Run:
+    # One core is left to the window: threads that wait for one another on cores that others use
+    # spin, and a step then takes many times as long.
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     options = options_for(wish, split)
     start = make_start(options, None, _quiet)
     train, val = (_read(sources, options, stop) for sources in (split.train, split.val))

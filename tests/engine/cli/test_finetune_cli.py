@@ -56,13 +56,16 @@ def test_a_model_learns_from_a_project(tmp_path: Path, capsys) -> None:
 def test_two_classes_join_the_users_models_with_a_name_of_their_own(tmp_path: Path) -> None:
     save_two_class(user_data_dir() / "models" / "two", name="two", title="Rim and cup")
     project = picture_project(tmp_path, ["a", "b"], labels=("rim", "cup"))
+    dead, living = (user_data_dir() / "training" / f"{n}-x" for n in (2**22 + 1, os.getpid()))
+    for folder in (dead, living):
+        folder.mkdir(parents=True)
     for _ in range(2):
         assert main(["finetune", str(project), "--model", "two", "--minutes", SHORT]) == 0
     new = [e for e in list_models()[0] if e.info.lineage.parent_sha256]
     assert len({e.name for e in new}) == len({e.title for e in new}) == 2
     assert all(e.title.startswith("Rim and cup, fine-tuned 20") for e in new)
     assert new[0].info.classes == {2: "rim", 5: "cup"} and new[0].info.class_coding == "channels"
-    assert not any((user_data_dir() / "training").iterdir())
+    assert [*dead.parent.iterdir()] == [living], "what a killed run left is gone"
 
 
 @pytest.mark.parametrize(
