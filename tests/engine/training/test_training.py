@@ -260,3 +260,14 @@ def test_batches_do_not_repeat_a_picture_where_they_need_not() -> None:
     generator = step_generator(0, "x", 1)
     assert sorted(batch_indices(5, 5, generator).tolist()) == [0, 1, 2, 3, 4]
     assert batch_indices(2, 8, generator).shape == (8,)
+
+
+def test_a_run_ends_when_its_minutes_are_over_and_validates_then(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    chosen = options(data_folder, tmp_path / "model", steps=10**6, minutes=0.02)
+    trainer = trainer_for(data_folder, chosen)
+    scores: list[float | None] = []
+    trainer.run(lambda progress: scores.append(progress.val_dice))
+    assert 0 < trainer.step == len(scores) < 10**6
+    assert scores[-1] is not None and scores[:-1] == [None] * (len(scores) - 1)
