@@ -52,6 +52,15 @@ def _watch_parent(within_s: float) -> None:
     # Not through sys.stdin: its lock, held by a thread, aborts the interpreter when it ends.
     while os.read(STDIN, 1024):
         pass
-    signal.raise_signal(signal.SIGINT)
+    _interrupt_main()
     threading.Event().wait(within_s)
     os._exit(1)
+
+
+def _interrupt_main() -> None:
+    """Ctrl-C for the main thread, also where it waits for something."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:  # Windows; there a waiting thread looks at it later
+        signal.raise_signal(signal.SIGINT)

@@ -28,7 +28,10 @@ def test_a_silent_child_ends_when_the_pipe_to_it_closes(deaf: str) -> None:
     assert child.stdout.readline() == "up\n" and child.poll() is None
     child.stdin.close()
     child.stdin = None
-    _, said = child.communicate(timeout=ENDS_WITHIN_S)
+    try:
+        _, said = child.communicate(timeout=ENDS_WITHIN_S)
+    finally:
+        child.kill()
     assert child.returncode != 0 and ("KeyboardInterrupt" in said) is not bool(deaf)
 
 
