@@ -13,7 +13,8 @@ USAGE = """usage: sdseg [PATH]            open the window, on PATH if it is give
        sdseg COMMAND ...       work without a window; sdseg COMMAND --help
        sdseg --version
 
-commands: segment, train, evaluate, prepare-data, import-checkpoint, models, info, commands
+commands: segment, train, finetune, evaluate, prepare-data, import-checkpoint, models, info,
+          commands
 
 Research use only. Not a medical device."""
 

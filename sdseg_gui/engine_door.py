@@ -6,16 +6,19 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.domain.box import Box
 from engine.domain.manifest import ModelUse
 from engine.domain.requests import Proposal, SegmentRequest
 from engine.domain.volume import Volume
+from engine.models.schema import ModelInfo
 from engine.models.store import ModelEntry
 
 if TYPE_CHECKING:
     from engine.sdseg.segmenter import FitResult, Segmenter
+    from engine.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ class SegmentSummary:
 
 
 class EngineDoor:
-    """Keeps loaded models; its methods run in the engine's worker thread only."""
+    """Keeps loaded models; its methods run in the engine's worker thread only.
+
+    Except `plan_finetuning`, which needs neither them nor torch and runs in the training's.
+    """
 
     def __init__(self) -> None:
         self._loaded: dict[str, Segmenter] = {}
@@ -127,6 +133,17 @@ class EngineDoor:
         return SegmentSummary(
             count, seconds, segmenter.use(request), tuple(segmenter.inference.notes)
         )
+
+    @staticmethod
+    def plan_finetuning(project: Path, info: ModelInfo) -> Plan:
+        """Whom a model would learn from, and check itself with.
+
+        Raises:
+            UserError: the project can't be read, or has not enough to learn from.
+        """
+        from engine.training.plan import plan
+
+        return plan(project, info)
 
 
 @cache

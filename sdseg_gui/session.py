@@ -73,6 +73,7 @@ class Session(QObject):
         self.project_path: Path | None = None
         self.read_only = False
         self.model = ""
+        self.times_saved = 0  # or loaded: what is on the disk may be another state
         self._list_dirty = False  # the project on disk has other cases, or another model
         self._lock: QLockFile | None = None
         document.history_changed.connect(self.state_changed)
@@ -196,6 +197,7 @@ class Session(QObject):
         for item in self.items:
             item.dirty = False
         self._list_dirty = False
+        self.times_saved += 1
         self._document.mark_saved()
         self.state_changed.emit()
 
@@ -238,6 +240,7 @@ class Session(QObject):
         self.read_only = lock is None
         self._lock = lock
         self.model = project.model
+        self.times_saved += 1
         self.state_changed.emit()
         return min(project.current, len(items) - 1)
 

@@ -19,6 +19,7 @@ from engine.domain.manifest import RESEARCH_USE
 from engine.models.store import list_models
 from sdseg_gui.actions.cases import open_paths, show_case
 from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.finetuning import count_cases, describe
 from sdseg_gui.actions.models import (
     box_has_changed,
     choose_for_case,
@@ -27,13 +28,16 @@ from sdseg_gui.actions.models import (
 )
 from sdseg_gui.actions.projects import may_leave
 from sdseg_gui.canvas.slice_canvas import SliceCanvas
+from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
 from sdseg_gui.document import Document
 from sdseg_gui.engine_door import EngineDoor
+from sdseg_gui.finetune_state import FinetuneState
 from sdseg_gui.jobs import Job, JobRunner
 from sdseg_gui.menus import WindowCommand, build_commands, build_toolbar, is_typing
 from sdseg_gui.notify import NoticeBar, Notifier
 from sdseg_gui.panels.cases import CasesPanel
 from sdseg_gui.panels.display import DisplayPanel
+from sdseg_gui.panels.finetune import FinetunePanel
 from sdseg_gui.panels.labels import LabelsPanel
 from sdseg_gui.panels.segment import SegmentPanel
 from sdseg_gui.session import Session
@@ -60,11 +64,11 @@ class MainWindow(QMainWindow):
         self.document = Document(self)
         self.view = ViewState(self)
         self.session = Session(self.document, self)
-        self.loader = JobRunner("loader", self)
-        self.engine = JobRunner("engine", self)
-        self.thumbnails = JobRunner("thumbnails", self)
+        names = ("loader", "engine", "thumbnails", "training")
+        runners = [JobRunner(name, self) for name in names]
+        self.loader, self.engine, self.thumbnails, self.training = runners
         self.canvas = SliceCanvas(self.document, self.view, self)
-        models, broken = list_models()
+        models, self._broken = list_models()
         self.context = Context(
             window=self,
             document=self.document,
@@ -75,6 +79,8 @@ class MainWindow(QMainWindow):
             canvas=self.canvas,
             loader=self.loader,
             engine=self.engine,
+            training=self.training,
+            finetune=FinetuneState(self),
             door=EngineDoor(),
             models=models,
         )
@@ -84,8 +90,6 @@ class MainWindow(QMainWindow):
         self.commands: dict[str, WindowCommand] = build_commands(self, self.context)
         build_toolbar(self, self.commands)
         self._connect()
-        for error in broken:
-            self.notifier.show(error.message, "warning")
         self._greet()
         self._restore_layout()
         self.refresh()
@@ -117,6 +121,8 @@ class MainWindow(QMainWindow):
         stack.addWidget(self.segment_panel)
         stack.addWidget(self.labels_panel)
         stack.addWidget(DisplayPanel(self.document, self.view))
+        self.finetune_panel = FinetunePanel(self.context.finetune)
+        stack.addWidget(self.finetune_panel)
         stack.addStretch(1)
         area = QScrollArea()
         area.setWidget(side)
@@ -145,6 +151,8 @@ class MainWindow(QMainWindow):
 
     def _greet(self) -> None:
         """The first-start notice is a bar, never a box that must be clicked away."""
+        for error in self._broken:
+            self.notifier.show(error.message, "warning")
         if not self.settings.notice_seen:
             self.notifier.show(
                 f"{RESEARCH_USE} Check every mask before you rely on it.", key="research"
@@ -179,6 +187,9 @@ class MainWindow(QMainWindow):
         self.labels_panel.add_asked.connect(self._add_label)
         self.segment_panel.asked.connect(self._trigger)
         self.segment_panel.model_chosen.connect(self._choose_model)
+        self.segment_panel.target_chosen.connect(self._choose_target)
+        self.finetune_panel.asked.connect(self._trigger)
+        self.context.finetune.told.connect(self._refresh_finetune_panel)
         self.notice_bar.closed.connect(self._notice_closed)
         QApplication.instance().installEventFilter(self)  # type: ignore[union-attr]
 
@@ -193,6 +204,10 @@ class MainWindow(QMainWindow):
 
     def _choose_model(self, name: str) -> None:
         set_model(self.context, name)
+
+    def _choose_target(self, name: str) -> None:
+        self.context.targets[self.context.chosen_model] = name
+        self.refresh()
 
     def _box_changed(self) -> None:
         box_has_changed(self.context)
@@ -215,6 +230,7 @@ class MainWindow(QMainWindow):
         self.status_line.refresh()
         self._refresh_title()
         self._refresh_segment_panel()
+        self._refresh_finetune_panel()
 
     def _refresh_title(self) -> None:
         case, project = self.document.case, self.session.project_path
@@ -226,7 +242,10 @@ class MainWindow(QMainWindow):
     def _refresh_segment_panel(self) -> None:
         context, panel = self.context, self.segment_panel
         note, warns = self._model_note()
+        panel.set_models(context.models)
         panel.show_model(context.chosen_model, note, warns=warns)
+        entry, name = context.model(), context.chosen_model
+        panel.show_targets(entry.info if entry else None, context.targets.get(name, ""))
         panel.slice.setEnabled(self.commands["segment.slice"].enabled)
         panel.volume.setEnabled(self.commands["segment.volume"].enabled)
         job = context.segmentation
@@ -236,6 +255,14 @@ class MainWindow(QMainWindow):
             panel.show_progress(0, 0)
             job.progressed.connect(panel.show_progress)
         self._shown_job = job
+
+    def _refresh_finetune_panel(self, *_: object) -> None:
+        context, panel = self.context, self.finetune_panel
+        count_cases(context)
+        base, cases, warns, more = describe(context)
+        panel.show_plan(base, cases, warns=warns, tip=more)
+        can_start = self.commands["finetune.start"].enabled and context.model() is not None
+        panel.show_running(context.finetune.is_running, can_start=can_start)
 
     def _model_note(self) -> tuple[str, bool]:
         """A word about the chosen model, and whether it is a warning."""
@@ -287,9 +314,18 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         """Closes only after unsaved work was dealt with."""
         event.ignore()
-        if self._closed or may_leave(self.context):
+        if self._closed or (self._may_stop_learning() and may_leave(self.context)):
             self._end()
             event.accept()
+
+    def _may_stop_learning(self) -> bool:
+        """Asks before a fine-tuning that runs is lost."""
+        if not self.context.finetune.is_running:
+            return True
+        text = (
+            "A model is being fine-tuned. Closing the program stops that, and nothing of it stays."
+        )
+        return ask_unsaved(self, text, "Stop and close") is Answer.DISCARD
 
     def shutdown(self, discard: bool = False) -> bool:
         """Stops the workers and closes.
@@ -316,7 +352,9 @@ class MainWindow(QMainWindow):
         self.settings.sync()
         self._box_rest.stop()
         self.engine.cancel_all()
+        self.training.cancel_all()
         self.thumbnails.shutdown()
         self.loader.shutdown()
         self.engine.shutdown()
+        self.training.shutdown()
         self.session.close()

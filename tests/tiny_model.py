@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,23 @@ def tiny_info(**changes: Any) -> ModelInfo:
 def save_tiny(folder: Path, seed: int = 1, **changes: Any) -> ModelEntry:
     """A tiny model without a fit statistic."""
     save_model(folder, tiny_network(seed), tiny_info(**changes), "# Tiny\n")
+    return read_entry(folder)
+
+
+def save_two_class(folder: Path, **changes: Any) -> ModelEntry:
+    """A tiny model of two classes, 2 "rim" and 5 "cup", with targets "disc" (both) and "cup"."""
+    torch.manual_seed(3)
+    network = SDSegNetwork.build(replace(TINY, channel_classes=2)).eval()
+    settings: dict[str, Any] = {
+        "classes": {2: "rim", 5: "cup"},
+        "targets": (
+            TargetEntry(name="disc", class_ids=(2, 5)),
+            TargetEntry(name="cup", class_ids=(5,)),
+        ),
+        "class_coding": "channels",
+        "softmax_temperature": 0.3,
+    }
+    save_model(folder, network, tiny_info(**{**settings, **changes}), "# Two\n")
     return read_entry(folder)
 
 

@@ -86,6 +86,7 @@ class Optimisation:
 
     Attributes:
         steps, batch: number of updates and pictures an update.
+        minutes: ends after so many minutes of this process even if steps are left; 0 = never.
         base_lr: learning rate a picture of the batch (the authors' code scales by the batch).
         scale_lr: False to use `base_lr` as it is.
         warmup: steps of linear warm-up.
@@ -107,6 +108,7 @@ class Optimisation:
 
     steps: int = 100_000
     batch: int = 4
+    minutes: float = 0.0
     base_lr: float = 1e-5
     scale_lr: bool = True
     warmup: int = 10_000

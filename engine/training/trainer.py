@@ -91,6 +91,8 @@ class Trainer:
         self._saved: int | None = None  # step of the last checkpoint
         self.cpu_seconds = 0.0
         self._started = time.process_time()
+        self._deadline = math.inf
+        self._is_late = False
 
     @property
     def cpu_minutes(self) -> float:
@@ -129,18 +131,20 @@ class Trainer:
         progress: Callable[[Progress], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> None:
-        """Trains to the last step, then puts the averaged weights in place.
+        """Trains to the last step or minute, then puts the averaged weights in place.
 
         Raises:
             Cancelled: asked to stop; a checkpoint was written.
             UserError: the loss became NaN, and the last good checkpoint stays; or the run's folder
                 can't be written.
         """
+        rules = self.options.optimisation
         with self.team.together():
             if self.team.is_first:
                 clear_drafts(self.options.run_folder)
                 self.curves.begin(self.step)
-        while self.step < self.options.optimisation.steps:
+        self._deadline = time.monotonic() + 60.0 * (rules.minutes or math.inf)
+        while self.step < rules.steps and not self._is_late:
             if self.team.any(bool(is_cancelled and is_cancelled())):
                 with self.team.together():
                     self.save()
@@ -149,18 +153,23 @@ class Trainer:
             self.step += 1
             val_dice = self._after_step(losses)
             if progress:
-                steps = self.options.optimisation.steps
-                progress(Progress(self.step, steps, losses, val_dice))
+                progress(Progress(self.step, rules.steps, losses, val_dice))
         with self.team.together():
             self.save()
             self.curves.end()
         self.ema.swap(self._averaged())
         self.network.requires_grad_(False).eval()
 
+    def _has_passed(self) -> bool:
+        """True once the minutes of the run have passed, in any of its processes."""
+        timed = self.options.optimisation.minutes > 0
+        return timed and self.team.any(time.monotonic() >= self._deadline)
+
     def _after_step(self, losses: dict[str, float]) -> float | None:
         """Validates and writes where it is due; the other processes wait for the first."""
         options = self.options
-        last = self.step == options.optimisation.steps
+        self._is_late = self._has_passed()
+        last = self.step == options.optimisation.steps or self._is_late
         validates = last or self.step % options.val_every == 0
         val_dice = None
         if validates or self.step % EVERY == 0:

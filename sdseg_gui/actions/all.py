@@ -1,6 +1,23 @@
 """Importing this module binds every command."""
 
-from sdseg_gui.actions import cases, exporting, helping, projects, segmenting, viewing
+from sdseg_gui.actions import (
+    cases,
+    exporting,
+    finetuning,
+    helping,
+    projects,
+    segmenting,
+    viewing,
+)
 from sdseg_gui.actions.registry import BINDINGS
 
-__all__ = ["BINDINGS", "cases", "exporting", "helping", "projects", "segmenting", "viewing"]
+__all__ = [
+    "BINDINGS",
+    "cases",
+    "exporting",
+    "finetuning",
+    "helping",
+    "projects",
+    "segmenting",
+    "viewing",
+]

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 from engine.models.store import ModelEntry
 from sdseg_gui.document import Document
 from sdseg_gui.engine_door import EngineDoor, ModelChoice
+from sdseg_gui.finetune_state import FinetuneState
 from sdseg_gui.jobs import Job, JobRunner
 from sdseg_gui.notify import Notifier
 from sdseg_gui.session import Session
@@ -43,9 +44,12 @@ class Context:
 
     Attributes:
         window: parent of dialogs.
-        loader, engine: the worker threads for files and for the model.
+        loader, engine, training: the worker threads for files, for the model, and for the child
+            process that fine-tunes one.
+        finetune: what is known of fine-tuning.
         models: installed models.
         chosen_model: name of the model to use, or "" before one is chosen.
+        targets: what the user chose to find, by the model's name; "" is all classes.
         choice: what was measured for the open case, or None while it is not known.
         segmentation: the segmentation started by a command that runs now, or None.
     """
@@ -59,9 +63,12 @@ class Context:
     canvas: Canvas
     loader: JobRunner
     engine: JobRunner
+    training: JobRunner
+    finetune: FinetuneState
     door: EngineDoor
     models: list[ModelEntry]
     chosen_model: str = ""
+    targets: dict[str, str] = field(default_factory=dict[str, str])
     choice: ModelChoice | None = None
     segmentation: Job | None = None
     listeners: list[Listener] = field(default_factory=list)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
 from PySide6.QtCore import QObject
 
-from engine.domain.box import Box, full_box, slice_box
+from engine.domain.box import full_box
 from engine.domain.case import Case
-from engine.domain.label_map import Edit, Origin
 from engine.domain.requests import Proposal, SegmentRequest
 from engine.domain.volume import AXIS_PLANE
 from engine.models.store import ModelEntry
 from engine.models.suitability import mismatch, needs_box, slicing_axis
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.models import ASK, KEPT_BY_HAND, chosen_by_hand, does_not_fit, tell_no_model
+from sdseg_gui.actions.proposals import edit_of, names_of, target_of, with_labels
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.engine_door import SegmentSummary
 from sdseg_gui.history import Step
@@ -33,16 +33,45 @@ def is_segmenting(context: Context) -> bool:
     return context.segmentation is not None
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be segmented.
+
+    Attributes:
+        name: of the command, and of the undo step.
+        index: the slice; None is every slice, or those inside the box.
+        target: of the model, "" for all its classes; None is what was chosen for the model.
+        over_hand: True replaces what a person set or erased too.
+    """
+
+    name: str
+    index: int | None = None
+    target: str | None = None
+    over_hand: bool = False
+
+
 @handles("segment.slice", can_segment)
-def segment_slice(context: Context, model: str = "", over_hand: bool = False) -> None:
-    """Proposes a mask for the shown slice."""
-    _ask_then_segment(context, context.view.slice_index, model, over_hand, "Segment slice")
+def segment_slice(
+    context: Context, model: str = "", target: str | None = None, over_hand: bool = False
+) -> None:
+    """Proposes a mask for the shown slice.
+
+    Args:
+        context: of the window.
+        model: name of the model, which is then used without asking; "" is the chosen one.
+        target: one of its targets, "" for all its classes; None is what was chosen for it.
+        over_hand: True replaces what a person set or erased too.
+    """
+    wish = _Wish("Segment slice", context.view.slice_index, target, over_hand)
+    _ask_then_segment(context, model, wish)
 
 
 @handles("segment.volume", can_segment)
-def segment_volume(context: Context, model: str = "", over_hand: bool = False) -> None:
-    """Proposes a mask for every slice, or for those inside the box."""
-    _ask_then_segment(context, None, model, over_hand, "Segment volume")
+def segment_volume(
+    context: Context, model: str = "", target: str | None = None, over_hand: bool = False
+) -> None:
+    """Proposes a mask for every slice, or for those inside the box; see `segment_slice`."""
+    _ask_then_segment(context, model, _Wish("Segment volume", None, target, over_hand))
 
 
 @handles("segment.cancel", is_segmenting)
@@ -55,9 +84,7 @@ def cancel(context: Context) -> None:
         context.notifier.say("Stopping ...")
 
 
-def _ask_then_segment(
-    context: Context, index: int | None, model: str, over_hand: bool, name: str
-) -> None:
+def _ask_then_segment(context: Context, model: str, wish: _Wish) -> None:
     """A model that was named is used at once; else one that does not fit is asked about."""
     case, entry = context.document.case, context.model(model)
     assert case is not None
@@ -68,10 +95,12 @@ def _ask_then_segment(
         tell_no_model(context, case)
         return
     chosen = entry
+    if (model or context.choice is not None) and not _finds(context, chosen, wish.target):
+        return
 
     def go() -> None:
         if can_segment(context) and context.document.case is case:
-            _Segmentation(context, case, chosen, index, over_hand, name).start()
+            _Segmentation(context, case, chosen, wish).start()
 
     if model:
         go()
@@ -87,7 +116,7 @@ def _ask_then_segment(
         )
         context.view.set_tool("box")
     elif context.choice is None:
-        _measure_then_go(context, case, chosen, index, over_hand, name)
+        _measure_then_go(context, case, chosen, wish)
         return
     else:
         go()
@@ -95,15 +124,23 @@ def _ask_then_segment(
     context.notifier.show(text, "warning", (Choice("Segment anyway", go),), key=ASK)
 
 
-def _measure_then_go(
-    context: Context, case: Case, entry: ModelEntry, index: int | None, over_hand: bool, name: str
-) -> None:
+def _finds(context: Context, entry: ModelEntry, target: str | None) -> bool:
+    """Whether a model can be asked for a target; says so if it can't."""
+    names = [known.name for known in entry.info.targets]
+    if not target or target in names:
+        return True
+    hint = f"It finds: {', '.join(names)}."
+    context.notifier.error(f"{entry.title} does not find '{target}'.", hint)
+    return False
+
+
+def _measure_then_go(context: Context, case: Case, entry: ModelEntry, wish: _Wish) -> None:
     """The choice is still being measured in the same worker: segment as soon as it is known."""
     by_hand = chosen_by_hand(context, case) is not None
     possible = (
         [entry] if by_hand else [e for e in context.models if not mismatch(e.info, case.scan)]
     )
-    _Segmentation(context, case, entry, index, over_hand, name, possible=possible).start()
+    _Segmentation(context, case, entry, wish, possible=possible).start()
 
 
 class _Segmentation(QObject):
@@ -118,28 +155,27 @@ class _Segmentation(QObject):
         context: Context,
         case: Case,
         entry: ModelEntry,
-        index: int | None,
-        over_hand: bool,
-        name: str,
+        wish: _Wish,
         *,
         possible: Sequence[ModelEntry] = (),
     ) -> None:
         """Of `possible` models the one that fits best is used, once that is measured."""
         super().__init__(context.document)
         self.context, self.case, self.entry = context, case, entry
-        self.index, self.over_hand, self.name, self.possible = index, over_hand, name, possible
+        self.wish, self.possible = wish, possible
+        self.targets = dict(context.targets)  # as they are now; the worker looks at them later
         self.kept_by_hand = 0
         self.taken_back = False
         self.waiting: list[Proposal] = []
         self.step: Step | None = None
-        self.label_id = 0
+        self.label_ids: dict[int, int] = {}  # value in a proposal -> label id
         self.ending: Callable[[], None] | None = None  # what is left to do once all is written
 
     def start(self) -> None:
         """Submits the job."""
         context, document = self.context, self.context.document
         self.request = self._request(self.entry)
-        job = context.engine.submit(f"{self.name} ({self.entry.title})", self._work)
+        job = context.engine.submit(f"{self.wish.name} ({self.entry.title})", self._work)
         job.part.connect(self._take)
         job.done.connect(lambda outcome: self._end(lambda: self._done(outcome)))
         job.failed.connect(lambda error: self._end(lambda: self._failed(error)))
@@ -150,19 +186,22 @@ class _Segmentation(QObject):
         context.segmentation = self.job = job
         context.notifier.clear(ASK)
         context.notifier.clear(KEPT_BY_HAND)
-        self.step = document.begin_step(self.name)
+        self.step = document.begin_step(self.wish.name)
         if not self.possible:  # else another model, or none, may turn out to fit
-            self._find_label()
+            self._find_labels()
         context.changed()
 
     def _request(self, entry: ModelEntry) -> SegmentRequest:
         """Along the axis that the model was trained on; of the shown slice alone if that is it."""
-        case, index = self.case, self.index
+        case, index = self.case, self.wish.index
+        chosen = self.wish.target
+        if chosen is None:
+            chosen = self.targets.get(entry.name)
         axis = slicing_axis(entry.info, case.scan)
         slices = (case.box or full_box(case.scan.grid.shape)).range_along(axis)
         if index is not None and axis == case.scan.plane:
             slices = range(index, index + 1)
-        target = entry.info.targets[0].name
+        target = target_of(entry.info, chosen)
         return SegmentRequest(
             scan=case.scan, slices=slices, target=target, box=case.box, plane=axis
         )
@@ -190,17 +229,19 @@ class _Segmentation(QObject):
 
     # Writing
 
-    def _find_label(self) -> None:
-        """The target's label, which is added if it is missing, by now or again."""
-        labels, name = self.case.labels, self.entry.info.targets[0].name
-        found = labels.named(name)
-        if found is None:
-            labels = labels.added(name)
-            found = labels.labels[-1]
-            self.context.document.set_labels(labels, f"Add {name}")
-        if found.id != self.label_id:
-            self.label_id = found.id
-            self.context.view.set_active_label(found.id)
+    def _find_labels(self) -> None:
+        """The labels of what is looked for; those that are missing are added, by now or again."""
+        names, view = names_of(self.entry.info, self.request.target), self.context.view
+        labels = with_labels(self.case.labels, names.values())
+        added = [label.name for label in labels.labels[len(self.case.labels) :]]
+        if added:
+            self.context.document.set_labels(labels, f"Add {' and '.join(added)}")
+        found = {value: labels.named(name) for value, name in names.items()}
+        ids = {value: label.id for value, label in found.items() if label is not None}
+        if ids != self.label_ids:
+            self.label_ids = ids
+            if view.active_label not in ids.values():
+                view.set_active_label(next(iter(ids.values())))
 
     def _take(self, proposal: Proposal) -> None:
         self.waiting.append(proposal)
@@ -211,9 +252,17 @@ class _Segmentation(QObject):
         document = self.context.document
         while self.waiting and document.case is self.case and document.step in (None, self.step):
             if document.step is None:
-                self.step = document.begin_step(self.name)
-            self._find_label()
-            document.add(self._edit(self.waiting.pop(0)))
+                self.step = document.begin_step(self.wish.name)
+            self._find_labels()
+            edit, kept = edit_of(
+                self.case,
+                self.waiting.pop(0),
+                self.label_ids,
+                index=self.wish.index,
+                over_hand=self.wish.over_hand,
+            )
+            self.kept_by_hand += kept
+            document.add(edit)
 
     def _go_on(self) -> None:
         """A step has ended, perhaps the one that was waited for."""
@@ -230,27 +279,6 @@ class _Segmentation(QObject):
     def _leave(self) -> None:
         """Another case is shown; what was found until then has been kept with the old one."""
         self.job.cancel()
-
-    def _edit(self, proposal: Proposal) -> Edit | None:
-        """What a proposal changes: never a locked label, nor what a person set or erased."""
-        case = self.case
-        whole = _box_of(proposal, case)
-        box = whole if self.index is None else _in_slice(whole, case.scan.plane, self.index)
-        if box.is_empty:
-            return None
-        found = np.expand_dims(proposal.labels > 0, proposal.plane)[_inside(box, whole)]
-        old = case.label_map.array[box.slices]
-        origins = case.label_map.origins.read_box(box)
-        values = np.where(found, np.uint8(self.label_id), np.uint8(0))
-        # Where the model had put this label before and finds nothing now, it takes it back.
-        concerned = found | (old == self.label_id)
-        if not self.over_hand:
-            by_hand = (origins == Origin.HAND) & concerned & (old != values)
-            self.kept_by_hand += int(by_hand.sum())
-            concerned &= origins != Origin.HAND
-        return case.label_map.make_edit(
-            box, concerned, values, Origin.MODEL, case.labels.locked_ids
-        )
 
     # The end
 
@@ -290,11 +318,10 @@ class _Segmentation(QObject):
         context.document.job_finished.emit(outcome)
 
     def _report(self, outcome: SegmentSummary) -> str:
+        index = self.wish.index
         slices = f"{outcome.slices} {'slice' if outcome.slices == 1 else 'slices'}"
-        if self.index is not None and self.request.axis != self.case.scan.plane:
-            slices = (
-                f"slice {self.index} out of {outcome.slices} {AXIS_PLANE[self.request.axis]} ones"
-            )
+        if index is not None and self.request.axis != self.case.scan.plane:
+            slices = f"slice {index} out of {outcome.slices} {AXIS_PLANE[self.request.axis]} ones"
         return (
             f"{self.entry.title}: {slices} in {outcome.seconds:.1f} s on "
             f"the {outcome.model_use.device.upper()}"
@@ -318,15 +345,15 @@ class _Segmentation(QObject):
         )
 
     def _over_hand(self) -> None:
-        self._repeat(over_hand=True)
+        self._repeat(replace(self.wish, over_hand=True))
 
     def _again(self) -> None:
-        self._repeat(over_hand=self.over_hand)
+        self._repeat(self.wish)
 
-    def _repeat(self, *, over_hand: bool) -> None:
+    def _repeat(self, wish: _Wish) -> None:
         context = self.context
         if can_segment(context) and context.document.case is self.case:
-            _Segmentation(context, self.case, self.entry, self.index, over_hand, self.name).start()
+            _Segmentation(context, self.case, self.entry, wish).start()
 
     def _failed(self, error: Exception) -> None:
         message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
@@ -339,31 +366,6 @@ class _Segmentation(QObject):
         elif self.context.document.case is self.case:
             self.context.notifier.say("Stopped; what was found so far stays and can be undone.")
         self.context.document.job_finished.emit(None)
-
-
-def _box_of(proposal: Proposal, case: Case) -> Box:
-    """The voxels of a proposal's region."""
-    whole = slice_box(case.scan.grid.shape, proposal.plane, proposal.index)
-    start, stop = list(whole.start), list(whole.stop)
-    axes = [axis for axis in range(3) if axis != proposal.plane]
-    for axis, part in zip(axes, proposal.region, strict=True):
-        start[axis], stop[axis], _ = part.indices(case.scan.grid.shape[axis])
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-
-def _in_slice(box: Box, plane: int, index: int) -> Box:
-    """The part of a box that lies in one slice."""
-    start, stop = list(box.start), list(box.stop)
-    start[plane], stop[plane] = max(start[plane], index), min(stop[plane], index + 1)
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-
-def _inside(part: Box, whole: Box) -> tuple[slice, ...]:
-    """Where a part lies, counted from the start of the whole."""
-    return tuple(
-        slice(a - zero, b - zero)
-        for a, b, zero in zip(part.start, part.stop, whole.start, strict=True)
-    )
 
 
 def stop(context: Context) -> None:

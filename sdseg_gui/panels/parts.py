@@ -20,6 +20,13 @@ def faint(text: str = "") -> QLabel:
     return label
 
 
+def set_warning(label: QLabel, warns: bool) -> None:
+    """Turns a faint line into a warning, or back."""
+    label.setObjectName("Warning" if warns else "Faint")
+    label.style().unpolish(label)
+    label.style().polish(label)
+
+
 def column(parent: QWidget) -> QVBoxLayout:
     """The layout of a panel."""
     layout = QVBoxLayout(parent)

@@ -33,6 +33,8 @@ PROMISED = [
     "view.window_preset.bone",
     "view.window_preset.brain",
     "export.mask",
+    "finetune.start",
+    "finetune.cancel",
 ]
 
 

@@ -7,14 +7,13 @@ import numpy as np
 import torch
 
 from engine.domain.requests import SegmentRequest
-from engine.models.store import read_entry
 from engine.sdseg.config import TINY
 from engine.sdseg.network import SDSegNetwork, class_maps
 from engine.sdseg.segmenter import Segmenter
 from engine.training.geometry import exclusive
 from engine.training.losses import decoded_logits, mask_loss, mask_picture
 from engine.training.validation import best_temperature, found_classes
-from tests.tiny_model import picture_scan
+from tests.tiny_model import picture_scan, save_two_class
 
 
 def two_classes(side: int = 32) -> torch.Tensor:
@@ -59,26 +58,6 @@ def test_shares_of_a_pixel_become_one_class() -> None:
     shares = torch.tensor([[0.6, 0.3, 0.2, 0.0], [0.4, 0.3, 0.5, 0.4]]).view(1, 2, 1, 4)
     found = exclusive(shares)[0, :, 0]
     assert found.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0]]  # a third pixel in three equal parts
-
-
-def save_two_class(folder: Path):
-    torch.manual_seed(3)
-    network = SDSegNetwork.build(replace(TINY, channel_classes=2)).eval()
-    from engine.models.schema import TargetEntry
-    from engine.sdseg.folder import save_model
-    from tests.tiny_model import tiny_info
-
-    info = tiny_info(
-        classes={2: "rim", 5: "cup"},
-        targets=(
-            TargetEntry(name="disc", class_ids=(2, 5)),
-            TargetEntry(name="cup", class_ids=(5,)),
-        ),
-        class_coding="channels",
-        softmax_temperature=0.3,
-    )
-    save_model(folder, network, info, "# Two\n")
-    return read_entry(folder)
 
 
 def test_a_model_of_two_classes_answers_with_its_class_ids(tmp_path: Path) -> None:

@@ -219,3 +219,14 @@ def test_the_autoencoder_s_time_is_part_of_what_a_model_took(data_folder, tmp_pa
     autoencoder = told["autoencoder step 100"] - told["val.txt"]
     state = read_state(chosen.run_folder)
     assert state is not None and state["cpu_seconds"] > autoencoder
+
+
+def test_a_run_ends_when_its_minutes_are_over_and_validates_then(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    chosen = options(data_folder, tmp_path / "model", steps=10**6, minutes=0.02)
+    trainer = trainer_for(data_folder, chosen)
+    scores: list[float | None] = []
+    trainer.run(lambda progress: scores.append(progress.val_dice))
+    assert 0 < trainer.step == len(scores) < 10**6
+    assert scores[-1] is not None and scores[:-1] == [None] * (len(scores) - 1)

@@ -1,0 +1,47 @@
+"""Children that work for long: they end with their parent, and their parent hears of their end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from engine.errors import Cancelled, UserError
+from engine.system.following import follow_child
+
+ENDS_WITHIN_S = 40.0
+
+
+@pytest.mark.parametrize("deaf", ["", "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"])
+def test_a_silent_child_ends_when_the_pipe_to_it_closes(deaf: str) -> None:
+    code = (
+        "import signal, time\nfrom engine.system.children import end_with_parent\n"
+        f"{deaf}end_with_parent(1.0)\nprint('up', flush=True)\ntime.sleep(600)"
+    )
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
+    assert child.stdin is not None and child.stdout is not None
+    assert child.stdout.readline() == "up\n" and child.poll() is None
+    child.stdin.close()
+    child.stdin = None
+    try:
+        _, said = child.communicate(timeout=ENDS_WITHIN_S)
+    finally:
+        child.kill()
+    assert child.returncode != 0 and ("KeyboardInterrupt" in said) is not bool(deaf)
+
+
+def test_a_child_that_ends_without_a_word_is_reported() -> None:
+    with pytest.raises(UserError, match="The work ended early \\(exit code 0\\)"):
+        follow_child(["--version"], lambda _: None, lambda: False, "The work")
+
+
+def test_what_is_no_longer_wanted_is_given_up_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        follow_child(["--version"], lambda _: None, lambda: True, "The work")
+    assert time.monotonic() - started < ENDS_WITHIN_S
