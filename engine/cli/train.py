@@ -138,6 +138,14 @@ def _preprocessing(args: argparse.Namespace, base: ModelInfo | None) -> Preproce
         return args.usage_error(f"{where}: {first['msg']}")
 
 
+def _check_together(args: argparse.Namespace) -> None:
+    """Refuses options that are fine alone and make no sense with each other."""
+    if not (args.sdseg_weight or args.mask_weight or args.pyramid_weight):
+        args.usage_error("--sdseg-weight 0 needs --mask-weight or --pyramid-weight")
+    if args.start and args.init:
+        args.usage_error("--init and --from exclude each other")
+
+
 def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
     """What was typed, as the engine takes it; `command` is kept for the lineage."""
     from engine.models.store import read_entry
@@ -154,10 +162,7 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
         return kind(**{**{k: getattr(args, k) for k in known}, **extra})
 
     name = args.name or args.output.name
-    if not (args.sdseg_weight or args.mask_weight or args.pyramid_weight):
-        args.usage_error("--sdseg-weight 0 needs --mask-weight or --pyramid-weight")
-    if args.start and args.init:
-        args.usage_error("--init and --from exclude each other")
+    _check_together(args)
     base = read_entry(args.start).info if args.start else None
     modalities = tuple(word.strip() for word in args.modality.split(","))
     labels = _labels(args)

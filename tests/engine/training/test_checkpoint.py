@@ -20,6 +20,7 @@ from engine.training.checkpoint import (
     read_state,
     save_checkpoint,
 )
+from tests.engine.training.discs import draw_discs, options, trainer_for
 
 # Writes checkpoint after checkpoint, each of 16 MB full of its step's number.
 WRITER = """
@@ -102,3 +103,16 @@ def test_a_failure_is_noted_beside_the_last_good_state(tmp_path: Path) -> None:
     found = load_checkpoint(tmp_path)
     assert found is not None and found[1] == {"step": 7, "ema_updates": 7, "failed_at": 9}
     assert torch.equal(found[0]["w"], torch.ones(2))
+
+
+def test_weights_that_are_no_numbers_never_replace_a_checkpoint(tmp_path: Path) -> None:
+    folder = draw_discs(tmp_path / "data")
+    trainer = trainer_for(folder, options(folder, tmp_path / "m"))
+    trainer.save()
+    trainer.step = 2
+    with torch.no_grad():
+        trainer.network.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(UserError, match="A weight is not a number at step 2"):
+        trainer.save()
+    found = load_checkpoint(tmp_path / "m.run")
+    assert found is not None and (found[1]["step"], found[1]["failed_at"]) == (0, 2)
