@@ -16,6 +16,7 @@ from engine.system.atomic import DRAFT_PREFIX, atomic_write, atomic_write_text
 
 TENSORS = "checkpoint.safetensors"
 STATE = "checkpoint.json"  # a copy for people; the one inside the tensors' file rules
+SAFETENSORS_DRAFTS = ".tmp??????"
 INSIDE = "state"  # its name there
 FAILED = "failed_at"  # the step whose loss or gradient was not a number, after this checkpoint
 COUNTS = ("step", "ema_updates")
@@ -38,9 +39,13 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, A
 
 
 def clear_drafts(folder: Path) -> None:
-    """Removes what a run that was killed while it wrote has left behind."""
-    for draft in folder.glob(f"{DRAFT_PREFIX}*"):
-        draft.unlink(missing_ok=True)
+    """Removes what a run that was killed while it wrote has left behind.
+
+    Both our drafts and safetensors' own, which it writes beside them under a name of its choice.
+    """
+    for pattern in (f"{DRAFT_PREFIX}*", SAFETENSORS_DRAFTS):
+        for draft in folder.glob(pattern):
+            draft.unlink(missing_ok=True)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
