@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from engine.domain.volume import Volume
-from engine.evaluation.scoring import read_names
+from engine.evaluation.pairs import read_names
 from engine.io import open_case
 from engine.io.kinds import stem_of
 from engine.models.store import ModelEntry, find_model, list_models

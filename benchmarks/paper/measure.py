@@ -20,8 +20,9 @@ from engine.domain.targets import Target
 from engine.errors import Cancelled
 from engine.evaluation.lpips import Lpips
 from engine.evaluation.metrics import dice
+from engine.evaluation.pairs import Pair
 from engine.evaluation.scores import interval, mean_of
-from engine.evaluation.scoring import Pair, read_pair, score_model, whole_request
+from engine.evaluation.scoring import score_model, whole_request
 from engine.evaluation.stability import measure_stability
 from engine.models.schema import ModelInfo, TargetEntry
 from engine.models.store import ModelEntry
@@ -155,7 +156,7 @@ def measure_speed(
 
 def _answer(segmenter: RowSegmenter, pair: Pair, target: Target) -> tuple[float, float]:
     """Seconds of processor time from picture to mask, and the mask's Dice."""
-    scan, truth = read_pair(pair)
+    scan, truth = pair.read()
     request = whole_request(segmenter, scan, 0)
     started = time.process_time()
     answers = [proposal.labels for proposal in segmenter.segment(request)]

@@ -33,7 +33,7 @@ from benchmarks.paper.training import Trained, deciding, train_row
 from benchmarks.paper.watching import REVERSE_STEPS, Watcher, keep_reverse, keep_shapes
 from engine.errors import UserError
 from engine.evaluation.lpips import Lpips
-from engine.evaluation.scoring import Pair, find_pairs, read_names
+from engine.evaluation.pairs import Pair, find_pairs, read_names
 from engine.sdseg.config import PRESETS
 from engine.system.atomic import atomic_write_text
 from engine.training.autoencoder import ceiling

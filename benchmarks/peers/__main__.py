@@ -154,7 +154,7 @@ def _stale(run: Run, mark: str, setting: object) -> str:
 def _score_model(args: argparse.Namespace) -> int:
     from benchmarks.peers.runner import targets_of
     from benchmarks.peers.scores import score_all
-    from engine.evaluation.scoring import find_pairs, read_names
+    from engine.evaluation.pairs import find_pairs, read_names
     from engine.models.store import read_entry
     from engine.sdseg.segmenter import Segmenter
 

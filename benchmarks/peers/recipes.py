@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.peers.plan import Run
 from engine.cli.train import add_parser, options_of
 from engine.errors import UserError
-from engine.evaluation.scoring import read_names
+from engine.evaluation.pairs import read_names
 from engine.system.resources import resource_path
 from engine.training.options import TrainOptions
 

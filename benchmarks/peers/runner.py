@@ -20,7 +20,7 @@ from benchmarks.peers.scores import score_all, score_plain, summary
 from benchmarks.peers.sides import Side, begin
 from engine.domain.targets import Target
 from engine.errors import Cancelled, UserError
-from engine.evaluation.scoring import Pair, find_pairs, read_names
+from engine.evaluation.pairs import Pair, find_pairs, read_names
 from engine.models.store import ModelEntry, read_entry
 from engine.sdseg.segmenter import Segmenter
 from engine.system.resources import resource_path

@@ -10,8 +10,9 @@ from benchmarks.peers.shifts import shifts_for
 from engine.domain.targets import Target
 from engine.domain.volume import Volume
 from engine.evaluation.metrics import dice
+from engine.evaluation.pairs import Labels, Pair, naming
 from engine.evaluation.scores import interval
-from engine.evaluation.scoring import Labels, Pair, naming, read_pair, segment_whole, target_mask
+from engine.evaluation.scoring import segment_whole, target_mask
 from engine.evaluation.target_free import false_finds
 
 Targets = Mapping[str, Target]
@@ -27,7 +28,7 @@ def score_plain(
     found: CaseScores = {}
     for pair in pairs:
         with naming(pair):
-            scan, truth = read_pair(pair)
+            scan, truth = pair.read()
             found[pair.name] = _dice_of(segmenter, scan, truth, targets, is_cancelled)
     return found
 
@@ -39,7 +40,7 @@ def score_shifted(
     found: dict[str, CaseScores] = {}
     for pair in pairs:
         with naming(pair):
-            scan, truth = read_pair(pair)
+            scan, truth = pair.read()
             for shift in shifts_for(scan):
                 shifted = shift.apply(scan, pair.name)
                 scores = _dice_of(segmenter, shifted, truth, targets, is_cancelled)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.main import Failed, say_error, say_warning
-from engine.cli.segment import seed_number
+from engine.cli.segment import positive, seed_number, step_count
 
 if TYPE_CHECKING:
     from engine.domain.targets import Target
     from engine.errors import UserError
     from engine.evaluation.lpips import Lpips
+    from engine.evaluation.pairs import Pair
     from engine.evaluation.scores import Scores
-    from engine.evaluation.scoring import Pair
     from engine.sdseg.segmenter import Segmenter
 
 IsCancelled = Callable[[], bool]
@@ -48,6 +48,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
     parser.add_argument("--seed", type=seed_number, default=0)
+    parser.add_argument("--samples", type=positive, default=1, help="noises that are averaged (1)")
+    parser.add_argument("--steps", type=step_count, default=1,
+                        help="more than one is DDIM, as in the paper's figure 3 (1)")  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each case too")
     return parser
 
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         value_warnings,
     )
     from engine.evaluation.lpips import Lpips
-    from engine.evaluation.scoring import find_pairs, read_names
+    from engine.evaluation.pairs import find_pairs, read_names
     from engine.models.store import find_model
     from engine.sdseg.segmenter import Segmenter
     from engine.system.interrupt import Interrupt
@@ -125,7 +128,13 @@ def _score(
     from engine.evaluation.scoring import Comparison, score_model
 
     authors = args.definition == "authors"
-    how = Comparison(args.seed, distances=not authors, authors=authors)
+    how = Comparison(
+        args.seed,
+        distances=not authors,
+        authors=authors,
+        samples=args.samples,
+        steps=args.steps,
+    )
 
     def note(pair: Pair, error: UserError) -> None:
         if len(pairs) == 1:

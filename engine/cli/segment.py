@@ -45,14 +45,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     model.add_argument("--model", metavar="NAME_OR_FOLDER", help="default: the one that fits")
     model.add_argument("--target", default="", metavar="NAME", help="writes 1; default: class ids")
     model.add_argument("--seed", type=seed_number, default=0, help="of the starting noise")
-    model.add_argument("--samples", type=_positive, default=1, help="noises that are averaged")
-    model.add_argument("--steps", type=_steps, default=1, help="more than one is DDIM")
+    model.add_argument("--samples", type=positive, default=1, help="noises that are averaged")
+    model.add_argument("--steps", type=step_count, default=1, help="more than one is DDIM")
     model.add_argument("--threshold", type=_share, metavar="P",
                        help="foreground is where the probability is greater; default: 0.5, and of "
                        "several classes the most probable")  # fmt: skip
     model.add_argument("--window", type=parse_window, metavar="LEVEL,WIDTH",
                        help="instead of the model's own rule")  # fmt: skip
-    model.add_argument("--batch", type=_positive, help="default: the model's; 1 on a CPU")
+    model.add_argument("--batch", type=positive, help="default: the model's; 1 on a CPU")
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
     part = parser.add_argument_group("part of the scan")
@@ -193,7 +193,8 @@ def seed_number(text: str) -> int:
 
 
 @_wants("a whole number of at least 1")
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number of things; argparse tells what is wrong with it."""
     value = int(text)
     if value < 1:
         raise ValueError
@@ -201,7 +202,8 @@ def _positive(text: str) -> int:
 
 
 @_wants(f"a whole number from 1 to {MOST_STEPS}")
-def _steps(text: str) -> int:
+def step_count(text: str) -> int:
+    """Steps of the reverse process; argparse tells what is wrong with it."""
     value = int(text)
     if not 1 <= value <= MOST_STEPS:
         raise ValueError

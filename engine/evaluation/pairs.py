@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +129,12 @@ def _check_file(files: list[Path], folder: Path, name: str, split: str) -> None:
         raise UserError(f"{source} has no file {name}.", hint=hint)
 
 
-def read_pair(pair: Pair) -> tuple[Volume, Labels]:
-    """See `Pair.read`."""
-    return pair.read()
+@contextmanager
+def naming(pair: Pair) -> Iterator[None]:
+    """Errors inside say which case they are about."""
+    try:
+        yield
+    except UserError as error:
+        if pair.image.name in error.message or pair.mask.name in error.message:
+            raise
+        raise UserError(f"{pair.image.name}: {error.message}", hint=error.hint) from error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,29 +15,14 @@ from engine.domain.targets import Target
 from engine.domain.volume import Volume
 from engine.errors import Cancelled, UserError
 from engine.evaluation.metrics import authors_dice, authors_iou, dice, hd95, iou
-from engine.evaluation.pairs import Labels, Pair, find_pairs, read_names, read_pair
+from engine.evaluation.pairs import Labels, Pair, naming
 from engine.evaluation.scores import Figures, Scores
 from engine.evaluation.squares import square_labels, truth_in_square
 from engine.models.suitability import slicing_axis
 from engine.sdseg.segmenter import Segmenter
 
-__all__ = [
-    "Comparison",
-    "Labels",
-    "Pair",
-    "find_pairs",
-    "naming",
-    "read_names",
-    "read_pair",
-    "requests_of",
-    "score_model",
-    "segment_whole",
-    "target_mask",
-    "whole_request",
-]
-
 Progress = Callable[[int, int], object]
-OnError = Callable[["Pair", UserError], object]
+OnError = Callable[[Pair, UserError], object]
 IsCancelled = Callable[[], bool]
 
 
@@ -51,11 +35,18 @@ class Comparison:
         distances: HD95 too, for which MONAI has to be imported.
         authors: as the authors' script does it: at the network's size, with its own Dice and IoU
             and no distances; else on the scan's own grid.
+        samples, steps: of each answer, as `SegmentRequest` has them.
     """
 
     seed: int = 0
+    samples: int = 1
+    steps: int = 1
     distances: bool = False
     authors: bool = False
+
+    def of(self, request: SegmentRequest) -> SegmentRequest:
+        """The request, with this many samples and steps."""
+        return replace(request, samples=self.samples, steps=self.steps)
 
 
 def score_model(
@@ -102,17 +93,6 @@ def score_model(
         if progress:
             progress(number + 1, len(pairs))
     return scores
-
-
-@contextmanager
-def naming(pair: Pair) -> Iterator[None]:
-    """Errors inside say which case they are about."""
-    try:
-        yield
-    except UserError as error:
-        if pair.image.name in error.message or pair.mask.name in error.message:
-            raise
-        raise UserError(f"{pair.image.name}: {error.message}", hint=error.hint) from error
 
 
 def whole_request(segmenter: Segmenter, scan: Volume, seed: int) -> SegmentRequest:
@@ -180,7 +160,8 @@ def _compare_natively(
     how: Comparison,
     is_cancelled: IsCancelled | None,
 ) -> dict[str, Figures]:
-    answer = _answers(segmenter, requests_of(segmenter, pair, scan, how.seed), scan, is_cancelled)
+    requests = (how.of(r) for r in requests_of(segmenter, pair, scan, how.seed))
+    answer = _answers(segmenter, requests, scan, is_cancelled)
     truth = _told(pair, scan, truth, slicing_axis(segmenter.info, scan))
     spacing = scan.grid.spacing if scan.grid.calibrated else None
     found: dict[str, Figures] = {}
@@ -204,7 +185,7 @@ def _compare_squares(
 ) -> dict[str, Figures]:
     """All slices of a case as one volume at the network's size; whole slices only."""
     del pair
-    request = whole_request(segmenter, scan, how.seed)
+    request = how.of(whole_request(segmenter, scan, how.seed))
     axis, rules = request.axis, segmenter.info.preprocessing
     answers: list[Labels] = []
     truths: list[Labels] = []

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from engine.errors import Cancelled
 from engine.evaluation.lpips import Lpips
-from engine.evaluation.scoring import Pair, naming, requests_of
+from engine.evaluation.pairs import Pair, naming
+from engine.evaluation.scoring import requests_of
 from engine.evaluation.squares import square_mask, square_score
 from engine.sdseg.segmenter import Segmenter
 

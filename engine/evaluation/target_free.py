@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.domain.box import Box, box_of_mask, full_box
 from engine.domain.requests import SegmentRequest
 from engine.domain.volume import Volume
-from engine.evaluation.scoring import Pair, naming
+from engine.evaluation.pairs import Pair, naming
 from engine.models.suitability import slicing_axis
 from engine.sdseg.segmenter import Segmenter
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from engine.cli.prepare_data import KINDS
-from engine.evaluation.scoring import find_pairs, read_names
+from engine.evaluation.pairs import find_pairs, read_names
 from engine.models.store import read_entry
 from engine.training.layouts.prepare import DATA_SETS
 from tests.engine.cli.calls import pixels, refused, sdseg, text_file, voxels

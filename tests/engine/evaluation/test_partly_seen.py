@@ -13,7 +13,8 @@ from engine.domain.box import Box, full_box
 from engine.domain.requests import SegmentRequest
 from engine.domain.targets import Target
 from engine.domain.volume import Volume
-from engine.evaluation.scoring import Pair, requests_of, score_model, segment_whole
+from engine.evaluation.pairs import Pair
+from engine.evaluation.scoring import requests_of, score_model, segment_whole
 from engine.evaluation.stability import measure_stability
 from engine.evaluation.target_free import false_finds
 from engine.sdseg.segmenter import Segmenter

@@ -17,11 +17,9 @@ from engine.domain.targets import Target
 from engine.domain.volume import Volume
 from engine.errors import Cancelled, UserError
 from engine.evaluation.metrics import dice, hd95, iou
+from engine.evaluation.pairs import Pair, find_pairs, read_names
 from engine.evaluation.scoring import (
     Comparison,
-    Pair,
-    find_pairs,
-    read_names,
     score_model,
     segment_whole,
     target_mask,

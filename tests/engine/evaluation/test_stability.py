@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 from engine.errors import Cancelled, UserError
 from engine.evaluation.lpips import Lpips
 from engine.evaluation.metrics import dice
-from engine.evaluation.scoring import Pair, whole_request
+from engine.evaluation.pairs import Pair
+from engine.evaluation.scoring import whole_request
 from engine.evaluation.squares import square_labels, square_mask, square_score
 from engine.evaluation.stability import PairFigures, has_ms_ssim, measure_stability, ssim
 from engine.io import open_case

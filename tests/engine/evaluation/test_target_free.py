@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.domain.box import Box
 from engine.errors import UserError
-from engine.evaluation.scoring import find_pairs
+from engine.evaluation.pairs import find_pairs
 from engine.evaluation.target_free import FalseFinds, false_finds, largest_empty
 from engine.models.store import read_entry
 from engine.sdseg.folder import save_model

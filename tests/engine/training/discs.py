@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from engine.domain.targets import Target
-from engine.evaluation.scoring import find_pairs, read_names
+from engine.evaluation.pairs import find_pairs, read_names
 from engine.models.schema import Preprocessing
 from engine.sdseg.config import TINY, SDSegConfig
 from engine.sdseg.network import SDSegNetwork

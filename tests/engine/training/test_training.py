@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from engine.errors import Cancelled, UserError
-from engine.evaluation.scoring import find_pairs
+from engine.evaluation.pairs import find_pairs
 from engine.sdseg.config import TINY
 from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
