@@ -12,8 +12,8 @@ MAX_LABEL_ID = 255
 # Distinct on grey pictures and on red ones (endoscopy, fundus); the order is the order of use.
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (64, 200, 235),
-    (250, 176, 60),
     (130, 220, 110),
+    (250, 176, 60),
     (235, 110, 170),
     (170, 140, 250),
     (245, 225, 90),

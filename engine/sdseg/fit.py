@@ -26,8 +26,8 @@ MAX_DIRECTIONS = 64
 PICTURES_PER_DIRECTION = 4
 UNSEEN_SHARE = 0.01
 # The threshold lies beyond the distance that 1 % of unseen pictures exceed, and the further the
-# fewer cases have been seen: twice as far with 45 cases, 5 % further with 900.
-CASES_FOR_DOUBLE = 45.0
+# fewer cases have been seen: twice as far with 35 cases, 5 % further with 700.
+CASES_FOR_DOUBLE = 35.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,8 +30,8 @@ OTHER_SCANNERS = Augmentation(
     blur=1.2,
     noise=0.06,
 )
-PICTURES_WANTED = 400
-MOST_COPIES = 8
+PICTURES_WANTED = 800
+MOST_COPIES = 20
 SEED = 0
 GREY_LEVELS = 6  # of 255, between the channels of a picture that counts as grey
 NEARLY_ALL = 0.98

@@ -15,7 +15,7 @@ from engine.domain.manifest import RESEARCH_USE, ModelUse
 from engine.errors import UserError
 from engine.io import open_case, read_mask, save_mask, save_probability, write_labels
 
-MODEL = ModelUse("optic-disc", "ab" * 32, "disc", 0, 0.5)
+MODEL = ModelUse("fundus-disc-cup", "ab" * 32, "disc", 0, 0.5)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def probabilities(name: str, scan: Volume, batch: int) -> NDArray[np.float32]:
     return np.stack([proposal.probability for proposal in segmenter.segment(request)])
 
 
-@pytest.mark.parametrize("name", ["optic-disc", "polyp"])
+@pytest.mark.parametrize("name", ["fundus-disc-cup", "polyp"])
 def test_batch_sizes_of_built_in_models_agree(name: str) -> None:
     scan = slices_of_the_retina()
     alone, together = (probabilities(name, scan, batch) for batch in (1, 4))
