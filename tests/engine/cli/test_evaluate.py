@@ -290,3 +290,21 @@ def test_files_of_the_system_beside_the_pictures_are_left_out(model: Path, data:
 def test_without_a_model_it_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert sdseg("evaluate", "--images", "a", "--masks", "b") == 2
     assert "--model" in capsys.readouterr().err
+
+
+def test_several_samples_and_steps_score_what_segment_answers_with_them(
+    data: Path, tmp_path: Path
+) -> None:
+    mixed = save_tiny(tmp_path / "mixed", trained_timesteps="mixed").folder
+    once = evaluate(data, "--model", mixed)
+    report = evaluate(data, "--model", mixed, "--samples", 3, "--steps", 4)
+    out = ("--output", data / "many", "--samples", 3, "--steps", 4)
+    assert sdseg("segment", data / "images", "--model", mixed, *out) == 0
+    for case in report["cases"]:
+        answer, truth = (pixels(data / d / f"{case['case']}.png") for d in ("many", "masks"))
+        assert case["targets"]["disc"]["dice"] == pytest.approx(counted(answer, truth == 1)[0])
+    assert report["mean"] != once["mean"]
+    last = save_tiny(tmp_path / "last", trained_timesteps="last").folder
+    files = ("--images", data / "images", "--masks", data / "masks", "--model", last)
+    assert sdseg("evaluate", *files, "--steps", 2) == 1
+    assert sdseg("evaluate", *files, "--samples", 0) == 2
