@@ -15,7 +15,7 @@ from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.models.store import ModelEntry
 from engine.sdseg.choose import choose_model
-from engine.sdseg.fit import cloud_of, describe, fit_features, fit_statistic
+from engine.sdseg.fit import CASES_FOR_DOUBLE, cloud_of, describe, fit_features, fit_statistic
 from engine.sdseg.fit_check import check_fit, spread
 from engine.sdseg.segmenter import Segmenter
 from tests.tiny_model import mr_scan, save_fitted_tiny, save_tiny
@@ -156,7 +156,8 @@ def test_fewer_cases_give_a_wider_threshold() -> None:
     train, unseen = (torch.randn(n, 40, generator=random) for n in (200, 100))
     few, many = (fit_statistic(train, unseen, n)[1] for n in (30, 3000))
     rejected = describe(train).distance(unseen) > many
-    assert few == pytest.approx(2.5 * many / 1.015) and int(rejected.sum()) <= 1
+    few_gives, many_gives = 1 + CASES_FOR_DOUBLE / 30, 1 + CASES_FOR_DOUBLE / 3000
+    assert few == pytest.approx(many * few_gives / many_gives) and int(rejected.sum()) <= 1
     assert float(describe(train).distance(torch.randn(1, 40, generator=random) * 5)) > few
 
 
