@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from engine.sdseg.devices import choose_device
 # The others wait while the first trains the autoencoder and validates; torch's own patience is
 # half an hour. Whoever ends is noticed by its broken connection or by the launcher, not by this.
 PATIENCE = timedelta(days=7)
+REST_S = 0.5  # without Python's lock; clearing up takes microseconds
 LIBRARIES = ("gloo", "NCCL")  # named in errors of broken connections
 
 
@@ -129,7 +131,10 @@ class Team:
 
     @contextmanager
     def noticing_losses(self) -> Iterator[None]:
-        """Turns the failure of a connection into words.
+        """Turns the failure of a connection into words, and lets the last exchange come to rest.
+
+        The end of a process group takes gloo's lock while it holds Python's; a thread of gloo that
+        still clears up an exchange takes them the other way round, and both would wait for ever.
 
         Raises:
             UserError: another process has ended, or can't be reached.
@@ -144,6 +149,9 @@ class Team:
                 "Another process of this run ended or can't be reached.",
                 hint="Its own message may say why. Go on from the last checkpoint with --resume.",
             ) from error
+        finally:
+            if self.size > 1:
+                time.sleep(REST_S)
 
     def part(self) -> None:
         """Leaves the others; nothing can be shared any more."""
