@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli import values
 from engine.cli.main import Failed, say_error, say_warning
-from engine.cli.segment import positive, seed_number, step_count
 
 if TYPE_CHECKING:
     from engine.domain.targets import Target
@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--definition", choices=["native", "authors"], default="native",
                         help="authors: Dice and IoU as the paper's script has them, at the "
                         "network's size, no HD95; only for comparison with it")  # fmt: skip
-    parser.add_argument("--stability", type=_runs, metavar="N",
+    parser.add_argument("--stability", type=values.whole(2), metavar="N",
                         help="also segment the set N times, seeds SEED, SEED+1, ..., and compare "
                         "the answers with each other (the paper's table 5)")  # fmt: skip
     parser.add_argument("--lpips-weights", type=Path, metavar="FILE",
@@ -47,9 +47,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
                         "LPIPS is not measured")  # fmt: skip
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
-    parser.add_argument("--seed", type=seed_number, default=0)
-    parser.add_argument("--samples", type=positive, default=1, help="noises that are averaged (1)")
-    parser.add_argument("--steps", type=step_count, default=1,
+    parser.add_argument("--seed", type=values.seed, default=0)
+    parser.add_argument(
+        "--samples", type=values.count, default=1, help="noises that are averaged (1)"
+    )
+    parser.add_argument("--steps", type=values.steps, default=1,
                         help="more than one is DDIM, as in the paper's figure 3 (1)")  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each case too")
     return parser
@@ -66,12 +68,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     if args.lpips_weights and not args.stability:
         args.usage_error("--lpips-weights needs --stability N")
-    from engine.cli.evaluate_text import (
-        case_lines,
-        score_lines,
-        stability_lines,
-        value_warnings,
-    )
     from engine.evaluation.lpips import Lpips
     from engine.evaluation.pairs import find_pairs, read_names
     from engine.models.store import find_model
@@ -86,18 +82,26 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     failed: list[dict[str, str]] = []
     with Interrupt() as interrupt:
         scores = _score(args, segmenter, pairs, targets, failed, lambda: interrupt.raised)
-        warnings = value_warnings(targets, scores.mask_values)
-        report = {**scores.as_json(), "warnings": warnings}
-        for text in warnings:
-            say_warning(text)
-        print(*(case_lines(report) if args.verbose else []), *score_lines(report), sep="\n")
+        report = _told(args, scores, targets)
         scored = [pair for pair in pairs if pair.name in scores.cases]
         if args.stability and scored:
-            found = _stability(args, segmenter, scored, lpips, lambda: interrupt.raised)
-            report["stability"] = found
-            print(*stability_lines(found), sep="\n")
+            report["stability"] = _stability(
+                args, segmenter, scored, lpips, lambda: interrupt.raised
+            )
     if failed:
         raise Failed({**report, "failed": failed})
+    return report
+
+
+def _told(args: argparse.Namespace, scores: Scores, targets: dict[str, Target]) -> dict[str, Any]:
+    """Prints the scores; what `--json` reports of them."""
+    from engine.cli.evaluate_text import case_lines, score_lines, value_warnings
+
+    warnings = value_warnings(targets, scores.mask_values)
+    report = {**scores.as_json(), "warnings": warnings}
+    for text in warnings:
+        say_warning(text)
+    print(*(case_lines(report) if args.verbose else []), *score_lines(report), sep="\n")
     return report
 
 
@@ -155,18 +159,15 @@ def _stability(
     lpips: Lpips | None,
     is_cancelled: IsCancelled,
 ) -> dict[str, Any]:
+    """Measures and prints the stability."""
     from tqdm import tqdm
 
+    from engine.cli.evaluate_text import stability_lines
     from engine.evaluation.stability import measure_stability
 
     with tqdm(total=len(pairs), unit="case", desc="stability", disable=None, leave=False) as bar:
-        return measure_stability(
+        found = measure_stability(
             segmenter, pairs, args.stability, args.seed, lpips, bar.update, is_cancelled
         )
-
-
-def _runs(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError("must be at least 2")
-    return value
+    print(*stability_lines(found), sep="\n")
+    return found

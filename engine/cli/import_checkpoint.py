@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.cli.segment import parse_window
+from engine.cli import values
 from engine.cli.values import parse_target
 from engine.errors import UserError
 
@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--title", default="")
     parser.add_argument("--preprocess", choices=list(PREPARED), default="cvc",
                         help="pictures as of this data set; default: cvc")  # fmt: skip
-    parser.add_argument("--window", type=parse_window, metavar="LEVEL,WIDTH",
+    parser.add_argument("--window", type=values.window, metavar="LEVEL,WIDTH",
                         help="instead of that data set's")  # fmt: skip
     parser.add_argument("--target", action="append", default=[], metavar="NAME=ID[,ID]",
                         help="can be given several times; default: one a class")  # fmt: skip

@@ -6,10 +6,10 @@ import argparse
 import time
 from collections.abc import Callable, Iterable
 from functools import wraps
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from engine.cli import values
 from engine.cli.main import Failed, counted, say_error
 from engine.errors import UserError
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEMO_FOLDER = Path("sdseg-demo")
 DEMO_PICTURE = "retina.jpg"
-LARGEST_SEED = 2**63
-MOST_STEPS = 1000
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -44,15 +42,15 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME_OR_FOLDER", help="default: the one that fits")
     model.add_argument("--target", default="", metavar="NAME", help="writes 1; default: class ids")
-    model.add_argument("--seed", type=seed_number, default=0, help="of the starting noise")
-    model.add_argument("--samples", type=positive, default=1, help="noises that are averaged")
-    model.add_argument("--steps", type=step_count, default=1, help="more than one is DDIM")
+    model.add_argument("--seed", type=values.seed, default=0, help="of the starting noise")
+    model.add_argument("--samples", type=values.count, default=1, help="noises that are averaged")
+    model.add_argument("--steps", type=values.steps, default=1, help="more than one is DDIM")
     model.add_argument("--threshold", type=_share, metavar="P",
                        help="foreground is where the probability is greater; default: 0.5, and of "
                        "several classes the most probable")  # fmt: skip
-    model.add_argument("--window", type=parse_window, metavar="LEVEL,WIDTH",
+    model.add_argument("--window", type=values.window, metavar="LEVEL,WIDTH",
                        help="instead of the model's own rule")  # fmt: skip
-    model.add_argument("--batch", type=positive, help="default: the model's; 1 on a CPU")
+    model.add_argument("--batch", type=values.count, help="default: the model's; 1 on a CPU")
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
     part = parser.add_argument_group("part of the scan")
@@ -179,56 +177,12 @@ def _wants(text: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
     return wrap
 
 
-@_wants("a whole number between 0 and 2**63 - 1")
-def seed_number(text: str) -> int:
-    """A seed.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    value = int(text)
-    if not 0 <= value < LARGEST_SEED:
-        raise ValueError
-    return value
-
-
-@_wants("a whole number of at least 1")
-def positive(text: str) -> int:
-    """A number of things; argparse tells what is wrong with it."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-@_wants(f"a whole number from 1 to {MOST_STEPS}")
-def step_count(text: str) -> int:
-    """Steps of the reverse process; argparse tells what is wrong with it."""
-    value = int(text)
-    if not 1 <= value <= MOST_STEPS:
-        raise ValueError
-    return value
-
-
 @_wants("a number from 0 to less than 1")
 def _share(text: str) -> float:
     value = float(text)
     if not 0.0 <= value < 1.0:
         raise ValueError
     return value
-
-
-@_wants("LEVEL,WIDTH: two numbers, the width positive")
-def parse_window(text: str) -> tuple[float, float]:
-    """``40,400`` as (level, width).
-
-    Raises:
-        argparse.ArgumentTypeError: it does not look like that.
-    """
-    level, width = (float(x) for x in text.split(","))
-    if not (isfinite(level) and isfinite(width) and width > 0):
-        raise ValueError
-    return level, width
 
 
 @_wants("four or six whole numbers, X0,Y0,X1,Y1[,Z0,Z1]")

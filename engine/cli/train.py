@@ -149,6 +149,7 @@ def _check_together(args: argparse.Namespace) -> None:
 def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
     """What was typed, as the engine takes it; `command` is kept for the lineage."""
     from engine.models.store import read_entry
+    from engine.sdseg.devices import choose_device, choose_training_precision
     from engine.training.options import (
         Augmentation,
         Identity,
@@ -166,6 +167,7 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
     base = read_entry(args.start).info if args.start else None
     modalities = tuple(word.strip() for word in args.modality.split(","))
     labels = _labels(args)
+    precision = choose_training_precision(args.precision, choose_device(args.device))
     identity = picked(
         Identity, name=name, title=args.title or name, modalities=modalities, data=args.data_name
     )
@@ -181,7 +183,7 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
         init=tuple(args.init),
         prediction_type=args.prediction,
         objective=picked(Objective),
-        optimisation=picked(Optimisation, scale_lr=not args.no_scale_lr),
+        optimisation=picked(Optimisation, scale_lr=not args.no_scale_lr, precision=precision),
         augmentation=picked(Augmentation),
         command=command,
     )

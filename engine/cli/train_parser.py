@@ -155,7 +155,7 @@ def _add_pictures(group: Any) -> None:
         "full, percentile, window, window_or_full (full)",
     )  # fmt: skip
     group.add_argument(
-        "--window", type=values.pair, metavar="LEVEL,WIDTH", help="of the intensity `window`"
+        "--window", type=values.window, metavar="LEVEL,WIDTH", help="of the intensity `window`"
     )
     group.add_argument(
         "--field-mm",
@@ -210,12 +210,15 @@ def _add_learning(group: Any) -> None:
     _add(group, "--clip", rate, 0.0, "largest norm of the gradient; 0: any")
     _add(group, "--ema-decay", share, 0.9999, "most of the averages' memory")
     group.add_argument("--ema-all", action="store_true", help="average the vision encoder too")
-    _choose(group, "--precision", ["fp32", "bf16"], "fp32, or bf16 in the forward pass", "fp32")
+    _choose(
+        group, "--precision", ["fp32", "bf16", "auto"],
+        "fp32, bf16 in the forward pass, or auto: bf16 where the device is made for it", "fp32",
+    )  # fmt: skip
     _add(
         group, "--latent-variants", whole(0), 0,
         "kept positions of each picture; 0: always new",
     )  # fmt: skip
-    _add(group, "--seed", whole(0), 0, "of everything random")
+    _add(group, "--seed", values.seed, 0, "of everything random")
 
 
 def _add_course(group: Any) -> None:

@@ -16,8 +16,8 @@ EFFECT_NAMES = (
 )  # fmt: skip
 
 
-def whole(low: int) -> Callable[[str], int]:
-    """A whole number from `low` on."""
+def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    """A whole number from `low` to `high`."""
 
     def read(text: str) -> int:
         try:
@@ -26,6 +26,8 @@ def whole(low: int) -> Callable[[str], int]:
             raise ArgumentTypeError(f"'{text}' is not a whole number") from error
         if value < low:
             raise ArgumentTypeError(f"'{text}' is less than {low}")
+        if value > high:
+            raise ArgumentTypeError(f"'{text}' is more than {high}")
         return value
 
     return read
@@ -56,6 +58,9 @@ def _number(text: str) -> float:
 
 
 share = number(0.0, 1.0)
+count = whole(1)
+seed = whole(0, 2**63 - 1)  # what torch's generators take
+steps = whole(1, 1000)  # of the reverse process
 
 
 def pair(text: str) -> Pair:
@@ -64,6 +69,14 @@ def pair(text: str) -> Pair:
     if len(words) != 2:
         raise ArgumentTypeError(f"'{text}': write two numbers with a comma between them")
     return _number(words[0]), _number(words[1])
+
+
+def window(text: str) -> Pair:
+    """``40,400`` as level and width."""
+    level, width = pair(text)
+    if width <= 0.0:
+        raise ArgumentTypeError(f"'{text}': the second number, the width, must exceed 0")
+    return level, width
 
 
 def scale(text: str) -> Pair:

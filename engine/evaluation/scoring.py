@@ -75,24 +75,34 @@ def score_model(
     """
     how = comparison or Comparison()
     scores = Scores(definition="authors" if how.authors else "native")
-    compare = _compare_squares if how.authors else _compare_natively
     for number, pair in enumerate(pairs):
         try:
             with naming(pair):
-                scan, truth = pair.read()
-                found = compare(segmenter, pair, scan, truth, targets, how, is_cancelled)
+                _score_case(scores, segmenter, pair, targets, how, is_cancelled)
         except UserError as error:
             if on_error is None:
                 raise
             on_error(pair, error)
-        else:
-            scores.cases[pair.name] = found
-            scores.mask_values |= set(np.flatnonzero(np.bincount(truth.reshape(-1))).tolist())
-            if how.distances and not how.authors:
-                scores.units[pair.name] = "mm" if scan.grid.calibrated else "px"
         if progress:
             progress(number + 1, len(pairs))
     return scores
+
+
+def _score_case(
+    scores: Scores,
+    segmenter: Segmenter,
+    pair: Pair,
+    targets: dict[str, Target],
+    how: Comparison,
+    is_cancelled: IsCancelled | None,
+) -> None:
+    """Adds a case to the scores, or nothing of it where it fails."""
+    compare = _compare_squares if how.authors else _compare_natively
+    scan, truth = pair.read()
+    scores.cases[pair.name] = compare(segmenter, pair, scan, truth, targets, how, is_cancelled)
+    scores.mask_values |= set(np.flatnonzero(np.bincount(truth.reshape(-1))).tolist())
+    if how.distances and not how.authors:
+        scores.units[pair.name] = "mm" if scan.grid.calibrated else "px"
 
 
 def whole_request(segmenter: Segmenter, scan: Volume, seed: int) -> SegmentRequest:

@@ -53,9 +53,7 @@ def measure_stability(
     Returns:
         {"runs", "size": pixels, "pairs": of maps, "masks": figures, "scores": figures}; figures
         are "psnr" (dB, without the identical pairs, which have none), "ssim", "ms_ssim", "dice",
-        "lpips" and "identical_pairs": each the mean over all pairs, None if there is none. (LPIPS
-        is the mean over every two runs of the set; as all runs have the same slices that is the
-        mean over pairs.)
+        "lpips" and "identical_pairs": each the mean over all pairs, None if there is none.
 
     Raises:
         Cancelled: asked to stop.
@@ -69,13 +67,9 @@ def measure_stability(
                 scores.add(np.stack([square_score(m) for m in maps]), is_cancelled)
         if progress:
             progress()
-    return {
-        "runs": runs,
-        "size": segmenter.info.preprocessing.size,
-        "pairs": masks.pairs,
-        "masks": masks.as_json(),
-        "scores": scores.as_json(),
-    }
+    figures = {"masks": masks.as_json(), "scores": scores.as_json()}
+    size = segmenter.info.preprocessing.size
+    return {"runs": runs, "size": size, "pairs": masks.pairs, **figures}
 
 
 def _slices_of(
@@ -96,6 +90,9 @@ def _slices_of(
 
 class PairFigures:
     """Sums of figures over pairs of maps in 0..1.
+
+    LPIPS is the mean over every two runs of the set; as all runs have the same slices, that is the
+    mean over pairs.
 
     Attributes:
         pairs: compared so far.

@@ -77,7 +77,8 @@ def scan_sha256(scan: Volume) -> str:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Writes a manifest."""
+    """Writes a manifest, and its folder where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False)
     atomic_write_text(path, text + "\n")
 

@@ -64,15 +64,13 @@ def save_mask(
         chosen = _only(case.label_map.array, case.scan.plane, slices)
         masks = _mask_files(case.scan, path, file_stem(case.name), slices)
         overlays = _overlay_files(case, chosen, path, slices) if overlay else {}
-        folder, stem = _place(case, path)
-        manifest = folder / f"{stem}{MANIFEST_SUFFIX}"
+        folder, stem, manifest = _place(case, path)
         content = build_manifest(case, model)
         check_targets([path, *masks, *overlays, manifest], [case.source])
         if folder == path:
             _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, content)
         _write_masks(chosen, case.scan, masks)
         _write_overlays(case, chosen, overlays)
-        folder.mkdir(parents=True, exist_ok=True)
         write_manifest(manifest, content)
     return [*masks, *overlays, manifest]
 
@@ -257,14 +255,15 @@ def _write_overlays(case: Case, array: Labels, files: dict[Path, int]) -> None:
 
 def _overlay_place(case: Case, path: Path) -> tuple[Path, str]:
     """Beside a PNG, among the PNGs of a folder, or in a folder beside a NIfTI file."""
-    folder, stem = _place(case, path)
+    folder, stem, _ = _place(case, path)
     return (folder / f"{stem}_overlay" if suffix_of(path) in NIFTI_OUT else folder), stem
 
 
-def _place(case: Case, path: Path) -> tuple[Path, str]:
-    """The folder that takes the files of a mask, and how their names begin."""
+def _place(case: Case, path: Path) -> tuple[Path, str, Path]:
+    """The folder that takes the files of a mask, how their names begin, and the manifest."""
     is_file = suffix_of(path) in (*NIFTI_OUT, ".png")
-    return (path.parent, stem_of(path)) if is_file else (path, file_stem(case.name))
+    folder, stem = (path.parent, stem_of(path)) if is_file else (path, file_stem(case.name))
+    return folder, stem, folder / f"{stem}{MANIFEST_SUFFIX}"
 
 
 def _read_nifti_mask(path: Path, scan: Volume) -> Labels:

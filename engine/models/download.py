@@ -49,16 +49,21 @@ def fetch(
     try:
         _complete(hub, repository, commit, file, partial, advance)
         flush(partial)
-        if not is_intact(partial, file):
-            partial.unlink()
-            raise UserError(
-                f"{file.name} is not the file that {hub.host} describes: its hash differs.",
-                hint="It was deleted. Pull again; if it happens again, tell the model's owner.",
-            )
+        _check_content(partial, file, hub)
         partial.replace(place)
     except OSError as error:
         raise UserError(f"{place} can't be written: {error.strerror or error}.") from error
     return place
+
+
+def _check_content(partial: Path, file: HubFile, hub: Hub) -> None:
+    """Deletes and refuses a file that is not the hub's."""
+    if not is_intact(partial, file):
+        partial.unlink()
+        raise UserError(
+            f"{file.name} is not the file that {hub.host} describes: its hash differs.",
+            hint="It was deleted. Pull again; if it happens again, tell the model's owner.",
+        )
 
 
 def is_intact(path: Path, file: HubFile) -> bool:

@@ -113,6 +113,12 @@ def copy_tensors(
         child.kill()
         child.communicate()
         watch.join()
+    _check_end(source, watch, said, code)
+    return _facts(folder)
+
+
+def _check_end(source: Path, watch: _Watch, said: dict[str, str] | None, code: int) -> None:
+    """Raises what `copy_tensors` does where the child did not do its work."""
     if watch.cancelled:
         raise Cancelled
     if said is not None:
@@ -120,7 +126,6 @@ def copy_tensors(
     if code != 0:
         reason = watch.reason or "its reader ended early"
         raise UserError(f"{source.name} could not be read: {reason}.", hint=HINT)
-    return _facts(folder)
 
 
 def _facts(folder: Path) -> Facts:

@@ -12,7 +12,7 @@ from engine.errors import Cancelled
 from engine.evaluation.metrics import dice
 from engine.training.dataset import SliceDataset
 from engine.training.geometry import exclusive, place_randomly, warp
-from engine.training.gradients import clip_gradients, not_a_number
+from engine.training.gradients import descend
 from engine.training.losses import decoded_logits, mask_loss, mask_picture
 from engine.training.options import Augmentation, Optimisation
 from engine.training.randomness import Draw, batch_indices, place_generators, step_generator
@@ -50,30 +50,24 @@ def train_autoencoder(
     autoencoder.requires_grad_(True).train()
     rate, steps = options.autoencoder_lr, options.autoencoder_steps
     optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=rate, total_steps=steps, pct_start=0.1
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
     for step in range(steps):
         if is_cancelled and is_cancelled():
             raise Cancelled
         generator = step_generator(seed, "autoencoder", step)
-        draws = place_generators(seed, "autoencoder", step, range(options.batch))
-        masks = _crops(data, batch_indices(len(data), options.batch, generator), Draw(draws))
+        draw = Draw(place_generators(seed, "autoencoder", step, range(options.batch)))
+        masks = _crops(data, generator, draw)
         loss = _loss(autoencoder, masks.to(device), generator, options)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if not clip_gradients(autoencoder.parameters(), 1.0):
-            raise not_a_number("autoencoder", "--autoencoder-lr")
-        optimiser.step()
+        descend(loss, optimiser, "autoencoder", "--autoencoder-lr")
         schedule.step()
         if progress:
             progress(step + 1, loss.item())
     autoencoder.requires_grad_(False).eval()
 
 
-def _crops(data: SliceDataset, indices: torch.Tensor, draw: Draw) -> torch.Tensor:
+def _crops(data: SliceDataset, order: torch.Generator, draw: Draw) -> torch.Tensor:
     """Masks [batch, C, S/2, S/2] in {0, 1}: half the side costs a quarter of the time."""
-    pictures, masks = data.batch(indices)
+    pictures, masks = data.batch(batch_indices(len(data), len(draw.generators), order))
     side = masks.shape[-1] // 2
     half = F.interpolate(masks, size=(side, side), mode="area")
     return exclusive(warp(half, place_randomly(pictures, masks, MASK_AUGMENTATION, draw)))

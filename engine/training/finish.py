@@ -56,17 +56,7 @@ def finish(
     cloud, statistic = _measure_fit(trainer, options)
     info = _describe(options, trainer, start, statistic)
     scores: dict[str, Any] = {"encode -> decode Dice on val (network's size)": ceiling}
-    draft = options.run_folder / DRAFT
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        save_model(draft, trainer.network, info, "", cloud.tensors())
-        segmenter = Segmenter.load(read_entry(draft), trainer.device.type)
-        for split in (options.val, options.test):
-            if split is not None:
-                scores |= _scores_of(segmenter, options, split, say)
-        scores |= _habits(segmenter, options, options.test or options.val, say)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    scores |= _measured(options, trainer, info, say)
     if options.more_scores is not None:
         scores |= read_scores(options.more_scores)
     info = info.model_copy(update={"scores": scores})
@@ -80,6 +70,22 @@ def finish(
         "steps": trainer.step,
         "cpu_minutes": trainer.cpu_minutes,
     }
+
+
+def _measured(options: TrainOptions, trainer: Trainer, info: ModelInfo, say: Say) -> dict[str, Any]:
+    """All figures of the card that need the model as it will be stored."""
+    draft = options.run_folder / DRAFT
+    shutil.rmtree(draft, ignore_errors=True)
+    found: dict[str, Any] = {}
+    try:
+        save_model(draft, trainer.network, info, "")
+        segmenter = Segmenter.load(read_entry(draft), trainer.device.type)
+        for split in (options.val, options.test):
+            if split is not None:
+                found |= _scores_of(segmenter, options, split, say)
+        return found | _habits(segmenter, options, options.test or options.val, say)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def read_scores(file: Path) -> dict[str, float]:

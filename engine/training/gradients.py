@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.errors import UserError
 
@@ -21,9 +21,23 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> bool:
     return bool(torch.isfinite(norm))
 
 
-def not_a_number(part: str, option: str) -> UserError:
-    """The error for a gradient of a part that is trained before the main run."""
-    return UserError(
-        f"A gradient became not a number while the {part} was trained.",
-        hint=f"Use a lower rate: {option}.",
-    )
+def descend(loss: Tensor, optimiser: torch.optim.Optimizer, part: str, option: str) -> None:
+    """One step for a part that is trained before the main run, its gradient's norm at most 1.
+
+    Args:
+        loss: of the step.
+        optimiser: of all the part's parameters.
+        part, option: what is trained, and the option of its rate, for the error.
+
+    Raises:
+        UserError: a gradient became not a number; the step is not taken.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    learning = [p for group in optimiser.param_groups for p in group["params"]]
+    if not clip_gradients(learning, 1.0):
+        raise UserError(
+            f"A gradient became not a number while the {part} was trained.",
+            hint=f"Use a lower rate: {option}.",
+        )
+    optimiser.step()

@@ -99,9 +99,7 @@ class Losses(nn.Module):
             corners: from `corners`.
         """
         network, goal = self.network, self.goal
-        autocast = torch.autocast(
-            pictures.device.type, torch.bfloat16, enabled=self.precision == "bf16"
-        )
+        autocast = self._autocast(pictures.device)
         z_t = network.schedule.add_noise(z0, noise, t)
         with autocast:
             condition, pyramid_logits = self._condition(pictures)
@@ -121,6 +119,9 @@ class Losses(nn.Module):
             losses["pyramid"] = mask_loss(pyramid_logits.float(), masks)
             total = total + goal.pyramid_weight * losses["pyramid"]
         return {"loss": total, **losses}
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def _condition(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
         encoder = self.network.vision_encoder

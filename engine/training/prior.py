@@ -11,10 +11,10 @@ from engine.sdseg.config import LATENT_CHANNELS
 from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
 from engine.training.dataset import SliceDataset
-from engine.training.gradients import clip_gradients, not_a_number
+from engine.training.gradients import descend
 from engine.training.latents import MaskLatents
 from engine.training.losses import noise_and_latent_loss
-from engine.training.options import TrainOptions
+from engine.training.options import Optimisation, TrainOptions
 from engine.training.randomness import batch_indices, normal, place_generators, step_generator
 
 
@@ -44,37 +44,31 @@ def train_prior(
         UserError: a gradient became not a number.
     """
     rules = options.optimisation
-    kept = MaskLatents(
-        network, data, options.augmentation, options.seed, 0, rules.precision, device
-    )
+    varied, seed = options.augmentation, options.seed
+    kept = MaskLatents(network, data, varied, seed, 0, rules.precision, device)
     unet = network.unet.train()
     optimiser = torch.optim.AdamW(unet.parameters(), lr=rules.learning_rate, weight_decay=0.0)
     for step in range(rules.prior_steps):
         if is_cancelled and is_cancelled():
             raise Cancelled
-        warm = min(1.0, (step + 1) / max(min(rules.warmup, rules.prior_steps // 10), 1))
-        optimiser.param_groups[0]["lr"] = rules.learning_rate * warm
-        loss = _loss(network, data, kept, options, step, device)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if not clip_gradients(unet.parameters(), 1.0):
-            raise not_a_number("prior", "--base-lr")
-        optimiser.step()
+        optimiser.param_groups[0]["lr"] = _rate(rules, step)
+        loss = _loss(kept, options, step)
+        descend(loss, optimiser, "prior", "--base-lr")
         if progress:
             progress(step + 1, loss.item())
     with torch.no_grad():
         unet.conv_in.weight[:, LATENT_CHANNELS:] = 0.0
 
 
-def _loss(
-    network: SDSegNetwork,
-    data: SliceDataset,
-    kept: MaskLatents,
-    options: TrainOptions,
-    step: int,
-    device: torch.device,
-) -> torch.Tensor:
+def _rate(rules: Optimisation, step: int) -> float:
+    """The run's own rate, after a warm-up of at most a tenth of the steps."""
+    warmup = max(min(rules.warmup, rules.prior_steps // 10), 1)
+    return rules.learning_rate * min(1.0, (step + 1) / warmup)
+
+
+def _loss(kept: MaskLatents, options: TrainOptions, step: int) -> torch.Tensor:
     """Eq. 3 of one batch of mask latents without a condition."""
+    network, data, device = kept.network, kept.data, kept.device
     rules = options.optimisation
     order = step_generator(options.seed, "prior", step)
     draws = place_generators(options.seed, "prior", step, range(rules.batch))

@@ -159,3 +159,8 @@ def sha256_of(path: Path) -> dict[str, str]:
     """Hash of a file, or of every file below a folder."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def plain(depth=6, **options) -> Series:
+    """A series of `depth` slices in which every voxel differs."""
+    return Series(distinct((depth, 5, 6)), **options)

@@ -13,7 +13,11 @@ from engine.domain.requests import SegmentRequest
 from engine.errors import UserError
 from engine.models.store import ModelEntry
 from engine.sdseg import inference, segmenter
-from engine.sdseg.devices import choose_precision, is_out_of_memory
+from engine.sdseg.devices import (
+    choose_precision,
+    choose_training_precision,
+    is_out_of_memory,
+)
 from engine.sdseg.folder import load_model
 from engine.sdseg.inference import pass_lengths
 from engine.sdseg.segmenter import Segmenter
@@ -49,6 +53,28 @@ def test_bf16_that_is_only_emulated_is_not_chosen(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     assert choose_precision("auto", GPU) == ("fp32" if emulated else "bf16")
     assert choose_precision("bf16", GPU) == "bf16"
+    assert choose_training_precision("auto", GPU) == ("fp32" if emulated else "bf16")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "chosen"),
+    [({"avx2": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")],
+)
+def test_a_cpu_trains_in_bf16_only_with_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, instructions: dict[str, bool], chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    cpu = torch.device("cpu")
+    assert choose_training_precision("auto", cpu) == chosen
+    assert choose_training_precision("bf16", cpu) == "bf16"
+    assert choose_training_precision("fp32", cpu) == "fp32"
+
+
+def test_an_older_torch_that_knows_no_capabilities_trains_in_fp32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert choose_training_precision("auto", torch.device("cpu")) == "fp32"
 
 
 @pytest.mark.parametrize(

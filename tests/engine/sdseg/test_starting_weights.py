@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import pickle
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from hypothesis import given, settings
@@ -23,83 +19,24 @@ from torch import Tensor
 from engine.errors import UserError
 from engine.models.schema import WEIGHTS
 from engine.sdseg import ldm
-from engine.sdseg.config import TINY, SDSegConfig, UNetConfig, VisionEncoderConfig
+from engine.sdseg.config import TINY, UNetConfig
 from engine.sdseg.foreign import find_sources
-from engine.sdseg.network import SDSegNetwork, build_autoencoder, build_unet
-from engine.sdseg.starting_weights import PartReport, check_distinct, fill_part
+from engine.sdseg.network import build_unet
+from engine.sdseg.starting_weights import fill_part
 from tests.engine.sdseg import ldm_reference as reference
-from tests.tiny_model import save_tiny
-
-SMALL = Path(__file__).resolve().parents[2] / "data" / "sdseg_small"
-UNET, FIRST = "model.diffusion_model.", "first_stage_model."
-
-
-def small_config() -> SDSegConfig:
-    """The published layout at the size of tests/data/sdseg_small."""
-    tensors = latent_diffusion()
-    parts = [under(prefix, tensors) for prefix in (FIRST, UNET)]
-    return SDSegConfig(
-        ldm.autoencoder_config(parts[0]), ldm.unet_config(parts[1]), VisionEncoderConfig(), size=64
-    )
-
-
-def latent_diffusion() -> dict[str, Tensor]:
-    """An unconditional latent diffusion model: four channels in, no vision encoder."""
-    content = torch.load(SMALL / "binary.ckpt", weights_only=True)["state_dict"]
-    found = {n: t.float() for n, t in content.items() if not n.startswith("cond_stage_model")}
-    for name in (f"{UNET}input_blocks.0.0.weight", ldm.ema_name("input_blocks.0.0.weight")):
-        found[name] = found[name][:, :4].contiguous()
-    return found
-
-
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def fresh(config: SDSegConfig) -> SDSegNetwork:
-    torch.manual_seed(5)
-    return SDSegNetwork.build(config).eval()
-
-
-def filled(
-    path: Path, tmp_path: Path, config: SDSegConfig = TINY
-) -> tuple[SDSegNetwork, list[PartReport]]:
-    draft = tmp_path / "draft"
-    draft.mkdir(exist_ok=True)
-    network = fresh(config)
-    return network, [fill_part(network, config, s) for s in find_sources(path, draft)]
-
-
-def refusal(path: Path, tmp_path: Path, config: SDSegConfig = TINY) -> UserError:
-    with pytest.raises(UserError) as caught:
-        filled(path, tmp_path, config)
-    assert "\n" not in caught.value.message and caught.value.hint
-    return caught.value
-
-
-def tiny_autoencoder(folder: Path, **changes: Any) -> AutoencoderKL:
-    torch.manual_seed(1)
-    model = build_autoencoder(replace(TINY.autoencoder, **changes), 64)
-    model.save_pretrained(folder)
-    return model
-
-
-def tiny_unet(folder: Path, **changes: Any) -> UNet2DModel:
-    """The tiny preset's U-Net as diffusers itself makes it, for four channels."""
-    torch.manual_seed(2)
-    rules: dict[str, Any] = {
-        **build_unet(TINY.unet, 4, 8).config, "in_channels": 4, "attention_head_dim": 8, **changes,
-    }  # fmt: skip
-    rules = {k: v for k, v in rules.items() if not k.startswith("_") and k != "heads"}
-    model = UNet2DModel(**rules).eval()
-    model.save_pretrained(folder)
-    return model
-
-
-def same(model: torch.nn.Module, other: torch.nn.Module) -> bool:
-    mine, theirs = model.state_dict(), other.state_dict()
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[n], theirs[n]) for n in mine)
-
+from tests.engine.sdseg.foreign_weights import (
+    FIRST,
+    UNET,
+    filled,
+    fresh,
+    latent_diffusion,
+    refusal,
+    same,
+    small_config,
+    tiny_autoencoder,
+    tiny_unet,
+    under,
+)
 
 # Autoencoders
 
@@ -306,133 +243,6 @@ def test_a_u_net_of_another_size_is_refused_although_its_last_bias_fits(tmp_path
     tiny_unet(tmp_path / "unet", block_out_channels=(12, 24), attention_head_dim=12)
     message = refusal(tmp_path / "unet", tmp_path).message
     assert "U-Net of unet is 12-24 channels wide; 8-16 are wanted" in message
-
-
-# What is refused
-
-
-class Trap:
-    """Unpickling it would leave a file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return open, (str(self.file), "w")
-
-
-def test_code_in_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
-    content = {f"{FIRST}decoder.conv_out.bias": Trap(tmp_path / "proof")}
-    torch.save({"state_dict": content}, tmp_path / "bad.ckpt")
-    refusal(tmp_path / "bad.ckpt", tmp_path)
-    (tmp_path / "bare.ckpt").write_bytes(pickle.dumps(Trap(tmp_path / "proof")))
-    assert "bare.ckpt" in refusal(tmp_path / "bare.ckpt", tmp_path).message
-    assert not (tmp_path / "proof").exists()
-
-
-def test_the_main_process_never_unpickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.save({"state_dict": under(FIRST, latent_diffusion())}, tmp_path / "kl-f8.ckpt")
-    config = small_config()
-
-    def never(*_: Any, **__: Any) -> None:
-        raise AssertionError("unpickled here")
-
-    monkeypatch.setattr(torch, "load", never)
-    assert len(filled(tmp_path / "kl-f8.ckpt", tmp_path, config)[1]) == 1
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-100])
-
-
-def set_nan(file: Path) -> None:
-    tensors = load_file(file)
-    tensors["quant_conv.bias"][0] = float("nan")
-    save_file(tensors, file)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "word"),
-    [
-        (cut, "not a valid safetensors"),
-        (set_nan, "NaN"),
-        (Path.unlink, "lacks"),
-        (lambda file: file.write_bytes(b"\xff" * 64), "not a valid safetensors"),
-    ],
-)
-def test_a_damaged_file_is_refused(tmp_path: Path, spoil: Callable[[Path], Any], word: str) -> None:
-    tiny_autoencoder(tmp_path / "vae")
-    spoil(tmp_path / "vae" / WEIGHTS)
-    assert word in refusal(tmp_path / "vae", tmp_path).message
-
-
-def other_class(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"_class_name": "VQModel"}))
-    return folder
-
-
-def broken_config(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text("[[")
-    return folder
-
-
-def authors(folder: Path) -> Path:
-    return SMALL / "binary.ckpt"
-
-
-def ours(folder: Path) -> Path:
-    return save_tiny(folder).folder
-
-
-def part_of_ours(folder: Path) -> Path:
-    return save_tiny(folder).folder / "unet"
-
-
-def bare_diffusers(folder: Path) -> Path:
-    tiny_autoencoder(folder)
-    return folder / WEIGHTS
-
-
-def someone_else(folder: Path) -> Path:
-    file = folder.with_suffix(".safetensors")
-    save_file({"model.0.conv.weight": torch.zeros(2)}, file)
-    return file
-
-
-def empty(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (other_class, "x is a VQModel"),
-        (broken_config, "x/config.json can't be read"),
-        (authors, "--from"),
-        (ours, "--from"),
-        (part_of_ours, "--from"),
-        (bare_diffusers, "Name its folder"),
-        (someone_else, "no autoencoder and no U-Net"),
-        (empty, "no model of diffusers"),
-        (lambda folder: folder, "x was not found"),
-    ],
-)
-def test_what_can_t_be_started_from_is_refused_with_a_way_out(
-    tmp_path: Path, make: Callable[[Path], Path], words: str
-) -> None:
-    error = refusal(make(tmp_path / "x"), tmp_path)
-    assert words in f"{error.message} {error.hint}"
-
-
-def test_two_sources_of_one_part_are_refused(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        tiny_autoencoder(tmp_path / name)
-    sources = [s for n in "ab" for s in find_sources(tmp_path / n, tmp_path)]
-    with pytest.raises(UserError, match="a and b both hold the autoencoder"):
-        check_distinct(sources)
 
 
 def test_a_u_net_s_odd_tensors_are_left_over() -> None:
