@@ -23,6 +23,7 @@ from engine.system.atomic import draft_beside, publish_folder
 from engine.training.autoencoder import KL_WEIGHT, MASK_AUGMENTATION
 from engine.training.dataset import SliceDataset
 from engine.training.geometry import exclusive, place_randomly, warp
+from engine.training.gradients import descend
 from engine.training.losses import decoded_logits, mask_loss, mask_picture
 from engine.training.options import Augmentation
 from engine.training.randomness import Draw, batch_indices, place_generators, step_generator
@@ -57,6 +58,7 @@ def make_autoencoder(
 
     Raises:
         Cancelled: `is_cancelled` said so.
+        UserError: a gradient became not a number.
     """
     if folder.is_dir():
         return None
@@ -64,25 +66,24 @@ def make_autoencoder(
     torch.manual_seed(0)
     autoencoder = build_autoencoder(config, data.size).train()
     optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=RATE, total_steps=steps, pct_start=0.1
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.1)
     for step in range(steps):
         if is_cancelled():
             raise Cancelled
         loss = _loss(autoencoder, *_views(data, step), step)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0, error_if_nonfinite=True)
-        optimiser.step()
+        descend(loss, optimiser, "autoencoder", "benchmarks.paper.autoencoder.RATE")
         schedule.step()
         if (step + 1) % 100 == 0:
             say(f"  autoencoder {step + 1}/{steps}: loss {loss.item():.3f}")
+    _write(autoencoder, folder)
+    return (time.process_time() - started) / 60.0
+
+
+def _write(autoencoder: AutoencoderKL, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with draft_beside(folder) as draft:
         autoencoder.save_pretrained(draft)
         publish_folder(draft, folder)
-    return (time.process_time() - started) / 60.0
 
 
 def _views(data: SliceDataset, step: int) -> tuple[Tensor, Tensor]:

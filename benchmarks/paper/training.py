@@ -158,12 +158,7 @@ def train_row(
         Cancelled: asked to stop; the next call goes on.
         UserError: the loss became NaN.
     """
-    state = read_state(options.run_folder)
-    if state is not None and state.get("decides") != decides:
-        say("  a checkpoint of other settings is dropped")
-        state = None
-    if state is None:
-        shutil.rmtree(options.run_folder, ignore_errors=True)
+    state = _earlier(options.run_folder, decides, say)
     torch.manual_seed(options.seed)
     start = make_start(options, state.get("start", {}) if state else None, lambda _: None)
     if SETTINGS[row.setting].conditioning == "attention":
@@ -178,6 +173,17 @@ def train_row(
         say(f"  goes on at step {trainer.step}, {trainer.share:.0%} of the time")
     trainer.train(watch, say, is_cancelled)
     return Trained(trainer.network, trainer.step, trainer.spent / 60.0)
+
+
+def _earlier(folder: Path, decides: dict[str, Any], say: Say) -> dict[str, Any] | None:
+    """What the checkpoint of a stopped training of the same settings holds; others are deleted."""
+    state = read_state(folder)
+    if state is not None and state.get("decides") == decides:
+        return state
+    if state is not None:
+        say("  a checkpoint of other settings is dropped")
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
 
 
 @torch.no_grad()

@@ -162,15 +162,10 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
         known = kind.__dataclass_fields__.keys() & vars(args).keys()
         return kind(**{**{k: getattr(args, k) for k in known}, **extra})
 
-    name = args.name or args.output.name
     _check_together(args)
     base = read_entry(args.start).info if args.start else None
-    modalities = tuple(word.strip() for word in args.modality.split(","))
     labels = _labels(args)
     precision = choose_training_precision(args.precision, choose_device(args.device))
-    identity = picked(
-        Identity, name=name, title=args.title or name, modalities=modalities, data=args.data_name
-    )
     options: TrainOptions = picked(
         TrainOptions,
         **_data(args, labels),
@@ -179,7 +174,7 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
         preprocessing=_preprocessing(args, base),
         plane=args.plane or (base.plane if base else "scan"),
         roi=args.roi or (base.roi if base else "none"),
-        identity=identity,
+        identity=picked(Identity, **_names(args)),
         init=tuple(args.init),
         prediction_type=args.prediction,
         objective=picked(Objective),
@@ -188,6 +183,15 @@ def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
         command=command,
     )
     return _dealt(options, args.projects) if args.projects else options
+
+
+def _names(args: argparse.Namespace) -> dict[str, Any]:
+    """Of the model, where the option is called otherwise than on the card."""
+    name = args.name or args.output.name
+    modalities = tuple(word.strip() for word in args.modality.split(","))
+    return {
+        "name": name, "title": args.title or name, "modalities": modalities, "data": args.data_name,
+    }  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> dict[str, Any] | None:

@@ -47,6 +47,12 @@ class Box:
         stop = tuple(max(a, b) for a, b in zip(self.stop, other.stop, strict=True))
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
+    def moved(self, by: Sequence[int]) -> Box:
+        """The same box, `by` voxels further along (k, j, i)."""
+        start = tuple(a + n for a, n in zip(self.start, by, strict=True))
+        stop = tuple(b + n for b, n in zip(self.stop, by, strict=True))
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
     def range_along(self, axis: int) -> range:
         """Indices that the box covers on one axis."""
         return range(self.start[axis], self.stop[axis])

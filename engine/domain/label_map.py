@@ -230,10 +230,8 @@ class LabelMap:
         if tight is None:
             return None
         changed = changed[tight.slices]
-        start = tuple(a + b for a, b in zip(box.start, tight.start, strict=True))
-        stop = tuple(a + b for a, b in zip(box.start, tight.stop, strict=True))
         return Edit(
-            box=Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])),
+            box=tight.moved(box.start),
             changed=np.packbits(changed),
             old_values=old[tight.slices][changed],
             old_origins=old_origins[tight.slices][changed],

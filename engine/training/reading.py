@@ -54,9 +54,6 @@ def read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDatas
     val = _read(options, options.val, found[options.val], say)
     for source in found.get(options.test, []) if options.test else []:
         source.load()
-    if dealt:
-        for split, sources in found.items():
-            _keep_split(split, sources)
     return train, val
 
 
@@ -137,7 +134,13 @@ def _never(split: str, name: str, group: Sequence[int], values: set[int], size: 
     )
 
 
-def _keep_split(split: Path, sources: Sequence[CaseSource]) -> None:
-    """The run remembers which cases of the projects it learns from; a source is never written."""
-    split.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(split, "".join(f"{source.name}\n" for source in sources))
+def keep_split(options: TrainOptions) -> None:
+    """Writes down which cases of the projects the run learns from; a source is never written."""
+    if options.dealt is None:
+        return
+    for split, sources in (
+        (options.train, options.dealt.train),
+        (options.val, options.dealt.val),
+    ):
+        split.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(split, "".join(f"{source.name}\n" for source in sources))

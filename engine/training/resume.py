@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import UserError
 from engine.evaluation.pairs import read_names
 from engine.models.store import read_entry
-from engine.training.checkpoint import FAILED
+from engine.training.checkpoint import FAILED, read_state
 from engine.training.options import TrainOptions
 
 # Options whose names are not their fields'.
@@ -52,6 +52,24 @@ def settings(options: TrainOptions) -> dict[str, Any]:
         **asdict(options.augmentation),
     }
     return json.loads(json.dumps(found))
+
+
+def check_no_run(folder: Path) -> None:
+    """Hours of work are not written over by who forgot an option.
+
+    Raises:
+        UserError: the folder holds a checkpoint.
+    """
+    try:
+        state = read_state(folder)
+    except UserError:
+        return  # of no use to anybody
+    if state is not None:
+        raise UserError(
+            f"{folder.name} holds an earlier run, at step {state.get('step', 0)}.",
+            hint=f"Go on with it: --resume. To start anew, delete {folder.name} or choose another "
+            "--output.",
+        )
 
 
 def _lists(options: TrainOptions) -> dict[str, str]:

@@ -23,8 +23,8 @@ from engine.training.geometry import exclusive
 from engine.training.losses import mask_picture
 from engine.training.options import TrainOptions
 from engine.training.prior import train_prior
-from engine.training.reading import read_data
-from engine.training.resume import check_same, settings
+from engine.training.reading import keep_split, read_data
+from engine.training.resume import check_no_run, check_same, settings
 from engine.training.start import Start, make_start
 from engine.training.team import Team
 from engine.training.trainer import Progress, Trainer
@@ -74,12 +74,16 @@ def _prepare(options: TrainOptions, team: Team, say: Say) -> tuple[Trainer, Star
     changes: list[str] = []
     with team.together():
         team.places(options.optimisation.batch)
+        if not options.resume:
+            check_no_run(options.run_folder)
         state = read_state(options.run_folder) if options.resume else None
         if state is not None:
             changes = list(state.get("start", {}).get("changes", []))
             changes += check_same(state, chosen, options.run_folder)
             chosen["init"] = state.get("settings", chosen)["init"]
         train, val = read_data(options, say)
+        if team.is_first:
+            keep_split(options)
         start = make_start(options, _remembered(state, team), say)
     resumed = team.share(state is not None)
     start = replace(start, changes=tuple(changes))

@@ -58,6 +58,17 @@ def volume(path: Path, affine: np.ndarray = LPS, shape: tuple[int, int, int] = (
     return write_nifti(path, values, affine)
 
 
+def three_pairs(folder: Path) -> Path:
+    """Pictures and truths a, b, c, which agree with a model by chance only; 2 lies inside 1."""
+    for n, stem in enumerate("abc"):
+        picture(folder / "images" / f"{stem}.png", noise(n))
+        truth = np.zeros((50, 70), dtype=np.uint8)
+        truth[5 * n : 40, 10:60] = 1
+        truth[20:30, 20:40] = 2
+        picture(folder / "masks" / f"{stem}.png", truth)
+    return folder
+
+
 def fitted_to_stripes(folder: Path) -> Path:
     """A model that knows striped colour pictures from others."""
     drawn = np.stack([stripes(n) for n in range(60)])

@@ -21,6 +21,7 @@ from tests.engine.cli.calls import (
     refused,
     sdseg,
     text_file,
+    three_pairs,
     truncated,
     volume,
     voxels,
@@ -35,14 +36,7 @@ STEMS = ("a", "b", "c")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three pictures, and truths that agree with the model by chance only."""
-    for n, stem in enumerate(STEMS):
-        picture(tmp_path / "images" / f"{stem}.png", noise(n))
-        truth = np.zeros((50, 70), dtype=np.uint8)
-        truth[5 * n : 40, 10:60] = 1
-        truth[20:30, 20:40] = 2
-        picture(tmp_path / "masks" / f"{stem}.png", truth)
-    return tmp_path
+    return three_pairs(tmp_path)
 
 
 def evaluate(data: Path, *words: Any) -> dict[str, Any]:

@@ -9,19 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engine.cli.calls import noise, picture, refused, says, sdseg, truncated
+from tests.engine.cli.calls import picture, refused, says, sdseg, three_pairs, truncated
 
 STEMS = ("a", "b", "c")
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    for n, stem in enumerate(STEMS):
-        picture(tmp_path / "images" / f"{stem}.png", noise(n))
-        truth = np.zeros((50, 70), dtype=np.uint8)
-        truth[5 * n : 40, 10:60] = 1
-        picture(tmp_path / "masks" / f"{stem}.png", truth)
-    return tmp_path
+    return three_pairs(tmp_path)
 
 
 def files(data: Path) -> tuple[Any, ...]:

@@ -140,6 +140,20 @@ def test_a_finished_model_is_never_written_over(
     assert file_sha256(trained / "discs" / "model.json") == before
 
 
+def test_an_earlier_run_is_not_written_over_for_want_of_an_option(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "discs")
+    state = tmp_path / "discs.run" / "checkpoint.safetensors"
+    before = file_sha256(state)
+    line = refused(capsys, *words(tmp_path, "--data", tmp_path))
+    assert "discs.run holds an earlier run, at step 3" in line
+    assert file_sha256(state) == before
+    state.write_bytes(b"nobody can go on from here")
+    assert sdseg(*words(tmp_path, "--data", tmp_path)) == 0
+
+
 def test_a_finished_run_is_resumed_at_its_end_with_equal_weights(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

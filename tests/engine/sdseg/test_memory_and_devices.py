@@ -22,14 +22,9 @@ from engine.sdseg.folder import load_model
 from engine.sdseg.inference import pass_lengths
 from engine.sdseg.segmenter import Segmenter
 from tests.engine.evaluation.models import CLASSES, save_classes
-from tests.tiny_model import mr_scan, picture_scan, save_tiny
+from tests.tiny_model import mr_scan, picture_scan
 
 GPU = torch.device("cuda")
-
-
-@pytest.fixture(scope="module")
-def entry(tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
-    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -19,16 +19,6 @@ from tests.engine.sdseg.asking import answers, count_calls, request_of
 from tests.tiny_model import mr_scan, picture_scan, save_tiny
 
 
-@pytest.fixture(scope="module")
-def entry(tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
-    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture
-def segmenter(entry: ModelEntry) -> Segmenter:
-    return Segmenter.load(entry, device="cpu")
-
-
 def test_every_slice_is_answered_on_its_own_grid(segmenter: Segmenter) -> None:
     found = list(segmenter.segment(request_of(mr_scan())))
     assert [p.index for p in found] == list(range(6))

@@ -13,17 +13,7 @@ from engine.sdseg import inference
 from engine.sdseg.devices import choose_device, choose_precision, is_out_of_memory
 from engine.sdseg.segmenter import Segmenter
 from tests.engine.sdseg.asking import answers, count_calls, request_of
-from tests.tiny_model import mr_scan, picture_scan, save_tiny
-
-
-@pytest.fixture(scope="module")
-def entry(tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
-    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture
-def segmenter(entry: ModelEntry) -> Segmenter:
-    return Segmenter.load(entry, device="cpu")
+from tests.tiny_model import mr_scan, picture_scan
 
 
 def short_of_memory(above: int) -> Callable[[torch.Tensor], None]:

@@ -52,6 +52,12 @@ def options(folder: Path, *targets: Target, **changes) -> TrainOptions:
     return replace(chosen, **changes)
 
 
+def names_of(chosen: TrainOptions) -> tuple[set[str], set[str]]:
+    """Cases of train and val of data that are fine."""
+    train, val = read_data(chosen, lambda text: None)
+    return set(train.names), set(val.names)
+
+
 def refused(chosen: TrainOptions) -> UserError:
     with pytest.raises(UserError) as caught:
         read_data(chosen, lambda text: None)
@@ -201,7 +207,8 @@ def test_a_hair_s_breadth_between_two_headers_is_no_other_place(tmp_path: Path) 
     close = np.diag([-1.0, -1.0, 3.0, 1.0])
     close[0, 3] = 0.02
     values = np.ones((40, 32, 4), np.uint8)
-    read_data(options(volumes(tmp_path, nifti(values, close))), lambda text: None)
+    read = names_of(options(volumes(tmp_path, nifti(values, close))))
+    assert "b" in read[0] | read[1]
 
 
 # Lists
@@ -213,7 +220,7 @@ def test_files_of_one_stem_are_named(tmp_path: Path) -> None:
     message = refused(options(tmp_path)).message
     assert "B.jpg" in message and "b.png" in message
     (tmp_path / "train.txt").write_text("a\n")  # nobody asks for b any more
-    read_data(options(tmp_path), lambda text: None)
+    assert names_of(options(tmp_path)) == ({"a"}, {"d"})
 
 
 def test_capital_letters_count_and_are_told(tmp_path: Path) -> None:
@@ -231,7 +238,7 @@ def test_a_missing_file_of_test_is_named_before_training(tmp_path: Path) -> None
 
 def test_a_picture_without_a_mask_that_nobody_names_is_fine(tmp_path: Path) -> None:
     write_picture(make(tmp_path) / "images" / "spare.png")
-    read_data(options(tmp_path), lambda text: None)
+    assert names_of(options(tmp_path)) == ({"a", "b"}, {"d"})
 
 
 def test_a_name_that_stands_twice_is_named(tmp_path: Path) -> None:
@@ -249,7 +256,7 @@ def test_a_case_on_both_sides_is_named(tmp_path: Path, other: str) -> None:
 
 def test_val_may_be_the_test_list(tmp_path: Path) -> None:
     make(tmp_path)
-    read_data(options(tmp_path, test=tmp_path / "val.txt"), lambda text: None)
+    assert names_of(options(tmp_path, test=tmp_path / "val.txt")) == ({"a", "b"}, {"d"})
 
 
 # Patients
@@ -291,7 +298,7 @@ def test_a_table_of_patients_counts_more_than_names(tmp_path: Path) -> None:
     refused(options(tmp_path))
     table = tmp_path / "patients.csv"
     table.write_text("Stem,Patient,age\nx_p1_1,anna,50\nx_p1_2,anna,50\nx_p1_3,ben,\nx_p1_4,carl,")
-    read_data(options(tmp_path), lambda text: None)
+    assert names_of(options(tmp_path)) == ({"x_p1_1", "x_p1_2"}, {"x_p1_4"})
     table.write_text("stem,patient\nx_p1_1,anna\nx_p1_2,dora\nx_p1_3,ben\nx_p1_4,anna\n")
     message = refused(options(tmp_path)).message
     assert "x_p1_1 (train.txt) and x_p1_4 (val.txt)" in message and "patients.csv" in message
@@ -305,7 +312,7 @@ def test_a_table_that_was_named_is_taken_instead(tmp_path: Path) -> None:
     (tmp_path / "patients.csv").write_text("stem,patient\n" + rows.replace("d,d", "d,a"))
     refused(options(tmp_path))
     (tmp_path / "mine.csv").write_text("stem,patient\n" + rows)
-    read_data(options(tmp_path, patients=tmp_path / "mine.csv"), lambda text: None)
+    assert names_of(options(tmp_path, patients=tmp_path / "mine.csv")) == ({"a", "b"}, {"d"})
 
 
 def test_a_table_of_something_else_is_not_used_and_that_is_said(tmp_path: Path) -> None:
