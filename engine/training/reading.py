@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.evaluation.pairs import Pair, find_pairs, read_names
 from engine.system.atomic import atomic_write_text
+from engine.training.checkpoint import make_run_folder
 from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.options import TrainOptions
 from engine.training.patients import check_sides, usual_file
@@ -142,5 +143,5 @@ def keep_split(options: TrainOptions) -> None:
         (options.train, options.dealt.train),
         (options.val, options.dealt.val),
     ):
-        split.parent.mkdir(parents=True, exist_ok=True)
+        make_run_folder(split.parent)
         atomic_write_text(split, "".join(f"{source.name}\n" for source in sources))
