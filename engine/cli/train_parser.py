@@ -13,8 +13,9 @@ ABOUT = """Trains SDSeg on pictures and masks. The defaults are the paper's, for
 starting weights (--init). For a laptop begin with a recipe:
 train @resources/recipes/NAME.args --data DIR --output DIR."""
 EPILOG = """Nobody who is learned from may stand in val or test. --groups FILE, or patients.csv or
-groups.csv beside the lists (first line: stem,patient), tells who is who; else stems do that agree
-up to the end of a part such as p10001, patient7, sub-03, case0005, seq12 (curvas_p10001_394).
+groups.csv beside the lists or the folder of pictures (first line: stem,patient), tells who is who;
+else stems do that agree up to the end of a part such as p10001, patient7, sub-03, case0005, seq12
+(curvas_p10001_394).
 
 A project's labels are told apart by their names: --target polyp=1 learns the label polyp, whatever
 its number there. Slices count that somebody has corrected, and all of approved cases. If the
