@@ -48,6 +48,12 @@ class _Parser(argparse.ArgumentParser):
         let_the_first_speak()
         super().error(message)
 
+    def _read_args_from_files(self, arg_strings: list[str]) -> list[str]:
+        try:
+            return super()._read_args_from_files(arg_strings)
+        except UnicodeDecodeError:
+            self.error("the file of options is not text in UTF-8")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""

@@ -21,6 +21,7 @@ from engine.training.dataset import SliceDataset
 from engine.training.finish import finish, read_scores
 from engine.training.geometry import exclusive
 from engine.training.losses import mask_picture
+from engine.training.objective import check_pyramid
 from engine.training.options import TrainOptions
 from engine.training.prior import train_prior
 from engine.training.reading import keep_split, read_data
@@ -83,6 +84,7 @@ def _prepare(options: TrainOptions, team: Team, say: Say) -> tuple[Trainer, Star
         if team.is_first:
             keep_split(options)
         start = make_start(options, _remembered(state, team), say)
+        check_pyramid(start.network, options.objective)
     resumed = team.share(state is not None)
     start = replace(start, changes=tuple(changes))
     network = start.network.to(team.device)
