@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli import values
 from engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,22 +29,21 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.set_defaults(usage_error=parser.error)
     parser.add_argument("project", type=Path, metavar="PROJECT", help="a saved project")
     parser.add_argument("--model", required=True, metavar="NAME", help="name or folder")
-    parser.add_argument("--minutes", type=_minutes, default=15.0, metavar="N", help="(15)")
+    parser.add_argument(
+        "--minutes",
+        type=values.number(0, 10_000, above=True),
+        default=15.0,
+        metavar="N",
+        help="(15)",
+    )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="the new model (one among the user's models)"
     )
     parser.add_argument("--title", default="", help="of the new model")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=values.seed, default=0)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--news", action="store_true", help=argparse.SUPPRESS)  # for the window
     return parser
-
-
-def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not 0.0 < minutes <= 10_000.0:
-        raise argparse.ArgumentTypeError("it must be more than 0")
-    return minutes
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,13 @@ COMMANDS = (
     "segment", "train", "finetune", "evaluate", "prepare-data", "import-checkpoint", "models",
     "info",
 )  # fmt: skip
+
+
+# What the system refuses and a person can mend; any other error of it is a fault of the program.
+MENDABLE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 class Failed(Exception):
@@ -39,6 +47,12 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         let_the_first_speak()
         super().error(message)
+
+    def _read_args_from_files(self, arg_strings: list[str]) -> list[str]:
+        try:
+            return super()._read_args_from_files(arg_strings)
+        except UnicodeDecodeError:
+            self.error("the file of options is not text in UTF-8")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +85,20 @@ def main(argv: Sequence[str]) -> int:
         return _run(args)
     except SystemExit as stop:  # argparse has said why
         return int(stop.code or 0)
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        let_the_first_speak()
+        say_error(_refused_by_system(error))
+        return 1
+
+
+def _refused_by_system(error: OSError) -> UserError:
+    where = Path(str(error.filename)).name[:60] if error.filename else "A file"
+    return UserError(
+        f"{where} can't be read or written: {(error.strerror or 'disk error').lower()}.",
+        hint="Free some space, or choose another folder or name.",
+    )
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from engine.cli.values import whole
+
 KINDS = ("cvc", "kvasir", "refuge2", "btcv", "sts3d")
 GROUPED = ("cvc", "kvasir")
 EPILOG = """The sources are CVC-ClinicDB, Kvasir-SEG, REFUGE2, BTCV and STS-3D as their owners
@@ -32,7 +34,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--groups", type=Path, metavar="FILE",
                         help="leak-free cvc and kvasir: a CSV file with the columns frame_id and "
                         "sequence_id")  # fmt: skip
-    parser.add_argument("--crop", type=_side, metavar="PX",
+    parser.add_argument("--crop", type=whole(0), metavar="PX",
                         help="refuge2: side of the square around the disc, 0 for whole pictures; "
                         "default: 600")  # fmt: skip
     return parser
@@ -73,10 +75,3 @@ def _lines(report: dict[str, Any]) -> list[str]:
     cases = ", ".join(f"{name}.txt {count}" for name, count in report["cases"].items())
     classes = ", ".join(f"{name} {count}" for name, count in report["classes"].items())
     return [f"{report['title']}: {cases}", report["rule"], f"cases that show: {classes}"]
-
-
-def _side(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return value

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.train_parser import add_parser
 from engine.domain.targets import Target
+from engine.errors import UserError
 
 if TYPE_CHECKING:
     from engine.models.schema import ModelInfo, Preprocessing
@@ -45,7 +47,9 @@ def _data(args: argparse.Namespace, labels: dict[int, str]) -> dict[str, Any]:
 
 def _is_blank(split: Path) -> bool:
     """True if a list is missing, or is there but lists nothing."""
-    return not split.exists() or (split.is_file() and not split.read_bytes().strip())
+    return not split.exists() or (
+        split.is_file() and not split.read_bytes().removeprefix(BOM_UTF8).strip()
+    )
 
 
 def _project_paths(args: argparse.Namespace) -> dict[str, Path | None]:
@@ -70,6 +74,7 @@ def _dealt(options: TrainOptions, projects: list[Path]) -> TrainOptions:
     """With the cases of projects, dealt into train and val."""
     from dataclasses import replace
 
+    from engine.system.processes import is_first
     from engine.training.project_cases import Wanted, read_cases
     from engine.training.split import reasons_of, resumed_split, split_cases
 
@@ -84,7 +89,7 @@ def _dealt(options: TrainOptions, projects: list[Path]) -> TrainOptions:
         *(f"labels not learned: {', '.join(o.unlearned)}" for o in offers if o.unlearned),
         f"validation cases: {', '.join(source.name for source in split.val)}",
     ):
-        if text:
+        if text and is_first():
             _say(text)
     return replace(options, dealt=split)
 
@@ -144,6 +149,12 @@ def _check_together(args: argparse.Namespace) -> None:
         args.usage_error("--sdseg-weight 0 needs --mask-weight or --pyramid-weight")
     if args.start and args.init:
         args.usage_error("--init and --from exclude each other")
+    if args.start and args.prior_steps:
+        args.usage_error("--pretrain-prior and --from exclude each other")
+    names = [target.name for target in args.targets]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        args.usage_error(f"--target {twice} stands twice; write its values in one: {twice}=1,2")
 
 
 def options_of(args: argparse.Namespace, command: str) -> TrainOptions:
@@ -200,12 +211,17 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     Returns:
         What `--json` reports; None in all but the first of several processes.
     """
+    import os
     import shlex
 
     from engine.training.run import train_model
 
+    args.output = Path(os.path.abspath(args.output))  # "." has no name of its own
     command = "sdseg " + shlex.join(str(word) for word in args.typed if word != "--resume")
-    return train_model(options_of(args, command), args.device, _say)
+    options = options_of(args, command)
+    if args.data is not None and not args.data.is_dir():
+        raise UserError(f"There is no folder {args.data}.", hint="Check what --data names.")
+    return train_model(options, args.device, _say)
 
 
 def _say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ ABOUT = """Trains SDSeg on pictures and masks. The defaults are the paper's, for
 starting weights (--init). For a laptop begin with a recipe:
 train @resources/recipes/NAME.args --data DIR --output DIR."""
 EPILOG = """Nobody who is learned from may stand in val or test. --groups FILE, or patients.csv or
-groups.csv beside the lists (first line: stem,patient), tells who is who; else stems do that agree
-up to the end of a part such as p10001, patient7, sub-03, case0005, seq12 (curvas_p10001_394).
+groups.csv beside the lists or the folder of pictures (first line: stem,patient), tells who is who;
+else stems do that agree up to the end of a part such as p10001, patient7, sub-03, case0005, seq12
+(curvas_p10001_394).
 
 A project's labels are told apart by their names: --target polyp=1 learns the label polyp, whatever
 its number there. Slices count that somebody has corrected, and all of approved cases. If the
@@ -39,7 +41,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
     )
     parser.set_defaults(usage_error=parser.error)
-    parser.convert_arg_line_to_args = _words_of_line  # type: ignore[method-assign]
+    parser.convert_arg_line_to_args = _reader_of_lines(parser)  # type: ignore[method-assign]
     _add_first(parser.add_argument_group("the ones that matter"))
     _add_data(parser.add_argument_group("data, where it does not lie in one folder"))
     _add_result(parser.add_argument_group("result"))
@@ -52,10 +54,19 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _words_of_line(line: str) -> list[str]:
-    import shlex
+def _reader_of_lines(parser: argparse.ArgumentParser) -> Callable[[str], list[str]]:
+    """Words of a line of an @FILE: quotes join, # begins a comment."""
 
-    return shlex.split(line, comments=True)
+    def words(line: str) -> list[str]:
+        import shlex
+
+        text = line.lstrip("\ufeff")  # editors on Windows put it in front of the first line
+        try:
+            return shlex.split(text, comments=True)
+        except ValueError:
+            parser.error(f"in the file of options a quotation mark is missing: {text.strip()}")
+
+    return words
 
 
 def _add(

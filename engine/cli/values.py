@@ -125,7 +125,7 @@ def parse_target(text: str) -> Target:
         UserError: it does not look like that.
     """
     name, _, ids = text.partition("=")
-    if not name or not all(x.strip().isdigit() for x in ids.split(",")):
+    if not name.strip() or not all(x.strip().isdigit() for x in ids.split(",")):
         raise UserError(f"The target '{text}' is not understood.", hint="Write NAME=1 or NAME=1,2.")
     return Target(name.strip(), tuple(int(x) for x in ids.split(",")))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +75,14 @@ def read_names(split: Path) -> list[str]:
         UserError: it can't be read or is empty.
     """
     try:
-        lines = split.read_text(encoding="utf-8").splitlines()
+        # Editors on Windows put a mark in front of the first name.
+        lines = split.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"The split file {split.name} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f"The split file {split.name} is not a text file.", hint="It lists stems, one a line."
+            f"The split file {split.name} is not a text file in UTF-8.",
+            hint="It lists stems, one a line. Save it again as UTF-8.",
         ) from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
@@ -102,31 +105,58 @@ def find_pairs(images: Path, masks: Path, names: list[str] | None, split: str = 
     wanted = names if names is not None else [stem_of(p) for v in found[0].values() for p in v]
     for name in wanted:
         for files, folder in zip(found, (images, masks), strict=True):
-            _check_file(files.get(name.casefold(), []), folder, name, split)
-    chosen = ((name, *(files[name.casefold()][0] for files in found)) for name in wanted)
+            _check_file(files.get(_folded(name), []), folder, name, split)
+            if not files.get(_folded(name)):
+                raise _not_there(files, folder, name, split)
+    chosen = ((name, *(files[_folded(name)][0] for files in found)) for name in wanted)
     return [Pair(name, image, mask) for name, image, mask in chosen]
 
 
 def _by_stem(files: list[Path]) -> dict[str, list[Path]]:
-    """Files by their stem in small letters, since some disks do not tell them apart."""
+    """Files by their folded stem."""
     found: dict[str, list[Path]] = {}
     for file in files:
-        found.setdefault(stem_of(file).casefold(), []).append(file)
+        found.setdefault(_folded(stem_of(file)), []).append(file)
     return found
 
 
+def composed(name: str) -> str:
+    """An accent and its letter as one character; some disks and archives keep them apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    """In small letters, since some disks do not tell them apart."""
+    return composed(name).casefold()
+
+
 def _check_file(files: list[Path], folder: Path, name: str, split: str) -> None:
-    """There is exactly one file of a name, capital letters included."""
+    """There are not two files of a name, capital letters included."""
     if len(files) > 1:
         raise UserError(
             f"{folder.name} has {files[0].name} and {files[1].name}; it is not clear which of "
             f"them {name} is.",
             hint="Rename or remove one of them; the ending does not count.",
         )
-    if not files or stem_of(files[0]) != name:
-        source = f"{split} names {name}, but {folder.name}" if split else folder.name
-        hint = f"There is {files[0].name}: capital letters count." if files else ""
-        raise UserError(f"{source} has no file {name}.", hint=hint)
+    if files and composed(stem_of(files[0])) != composed(name):
+        raise UserError(
+            f"{_where(name, folder, split)} has no file {name}.",
+            hint=f"There is {files[0].name}: capital letters count.",
+        )
+
+
+def _not_there(
+    found: Mapping[str, Sequence[Path]], folder: Path, name: str, split: str
+) -> UserError:
+    """No file of a name; the list may hold file names or paths where stems are wanted."""
+    path = Path(name.replace("\\", "/"))
+    stem = stem_of(path) if kind_by_name(path) else path.name
+    hint = f"Write the stem alone: {stem}." if found.get(_folded(stem)) else ""
+    return UserError(f"{_where(name, folder, split)} has no file {name}.", hint=hint)
+
+
+def _where(name: str, folder: Path, split: str) -> str:
+    return f"{split} names {name}, but {folder.name}" if split else folder.name
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import Attention
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import UserError
+from engine.io.kinds import writing
 from engine.models.schema import CARD, MODEL_JSON, NEEDED, PARTS, WEIGHTS, ModelInfo
 from engine.models.store import BROKEN, file_sha256, read_entry
 from engine.sdseg.config import (
@@ -24,7 +24,7 @@ from engine.sdseg.config import (
 )
 from engine.sdseg.network import SDSegNetwork, SDSegUNet
 from engine.sdseg.vision import PublishedVisionEncoder, TrunkVisionEncoder
-from engine.sdseg.weights import check_form, load_into, read_tensors
+from engine.sdseg.weights import check_form, load_into, read_tensors, save_tensors
 from engine.system.atomic import draft_beside, publish_folder
 
 FIT_FILE = "fit.safetensors"
@@ -56,7 +56,7 @@ def save_model(
     """
     if folder.exists():
         raise UserError(f"{folder.name} exists already.", hint="Choose another output folder.")
-    with draft_beside(folder) as draft:
+    with draft_beside(folder) as draft, writing(folder):
         written = _write_parts(draft, network, info, fit)
         (draft / CARD).write_text(card, encoding="utf-8")
         publish_folder(draft, folder)
@@ -72,9 +72,9 @@ def _write_parts(
         part = draft / name
         part.mkdir()
         module.save_config(part)
-        save_file(_stored(module, dtype), part / WEIGHTS)
+        save_tensors(part / WEIGHTS, _stored(module, dtype))
     if fit is not None:
-        save_file({k: v.contiguous() for k, v in fit.items()}, draft / FIT_FILE)
+        save_tensors(draft / FIT_FILE, {k: v.contiguous() for k, v in fit.items()})
     for weights in draft.rglob("*.safetensors"):  # written for their owner's eyes alone
         weights.chmod(0o644)
     files = sorted(p for p in draft.rglob("*") if p.is_file())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import UserError
@@ -138,6 +141,22 @@ def _checked(file: Path, name: str, tensor: Tensor) -> Tensor:
     if not bool(torch.isfinite(tensor).all()):
         raise UserError(f"{file.name}: {name} holds NaN or infinite values.", hint=BROKEN)
     return tensor
+
+
+def save_tensors(
+    file: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes a safetensors file.
+
+    Raises:
+        OSError: the disk refused; safetensors itself says it with an error of its own.
+    """
+    try:
+        save_file(tensors, file, metadata=metadata)
+    except SafetensorError as error:
+        code = re.search(r"os error ([0-9]+)", str(error))
+        told = (int(code[1]), os.strerror(int(code[1]))) if code else (str(error),)
+        raise OSError(*told) from error
 
 
 def load_into(module: nn.Module, file: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.sdseg.weights import read_metadata, read_tensors
+from engine.io.kinds import writing
+from engine.sdseg.weights import read_metadata, read_tensors, save_tensors
 from engine.system.atomic import DRAFT_PREFIX, atomic_write, atomic_write_text
 
 TENSORS = "checkpoint.safetensors"
@@ -23,18 +24,30 @@ COUNTS = ("step", "ema_updates")
 ANEW = "Start the run anew, without --resume."
 
 
+def make_run_folder(folder: Path) -> None:
+    """Makes the folder of a run, where it is not there yet, and sees that it can be written to.
+
+    Raises:
+        UserError: it can't.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     """Writes the tensors' file, which carries the state too, so that the two can't part.
 
     Raises:
         UserError: it can't be written; the last checkpoint stays.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_run_folder(folder)
     text = json.dumps(state, indent=1)
     # A copy each: tied or overlapping tensors can't be saved.
     kept = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with atomic_write(folder / TENSORS) as draft:
-        save_file(kept, draft, metadata={INSIDE: text})
+        save_tensors(draft, kept, {INSIDE: text})
     atomic_write_text(folder / STATE, text)
 
 

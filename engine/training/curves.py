@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
+from engine.io.kinds import writing
 from engine.system.atomic import atomic_write, atomic_write_text
 from engine.training.chart import draw_chart
+from engine.training.checkpoint import make_run_folder
 
 TABLE, PICTURE, BOARD = "curves.csv", "curves.png", "tensorboard"
 LOSSES = ("loss", "noise", "latent", "mask", "pyramid")
@@ -49,7 +51,7 @@ class Curves:
         Raises:
             UserError: the folder can't be written, or TensorBoard is missing.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_run_folder(self.folder)
         self._rows = [row for row in self._read() if int(row["step"]) <= step]
         text = io.StringIO(newline="")
         self._writer(text).writeheader()
@@ -81,16 +83,17 @@ class Curves:
         """One row; with a score on val the picture is drawn anew.
 
         Raises:
-            UserError: the picture can't be saved.
+            UserError: the disk refused.
         """
         row = {"step": str(step), "cpu_minutes": f"{cpu_minutes:.2f}"}
         row |= {name: str(value) for name, value in losses.items()}
         row["val_dice"] = "" if val_dice is None else f"{val_dice:.4f}"
         self._rows.append(row)
-        with (self.folder / TABLE).open("a", newline="", encoding="utf-8") as stream:
-            self._writer(stream).writerow(row)
-        if self._board is not None:
-            self._add_to_board(step, losses, val_dice)
+        with writing(self.folder / TABLE):
+            with (self.folder / TABLE).open("a", newline="", encoding="utf-8") as stream:
+                self._writer(stream).writerow(row)
+            if self._board is not None:
+                self._add_to_board(step, losses, val_dice)
         if val_dice is not None:
             self._draw()
 

@@ -18,6 +18,19 @@ from engine.training.options import Objective
 Corner = tuple[int, int]
 
 
+def check_pyramid(network: SDSegNetwork, goal: Objective) -> None:
+    """Refuses a mask term on a pyramid that is not there.
+
+    Raises:
+        UserError: the vision encoder has no trunk.
+    """
+    if goal.pyramid_weight and not isinstance(network.vision_encoder, TrunkVisionEncoder):
+        raise UserError(
+            "--pyramid-weight needs a vision encoder with a trunk.",
+            hint="Leave it out, or train with --preset compact.",
+        )
+
+
 class Losses(nn.Module):
     """Eq. 3 and the mask terms of a network.
 
@@ -45,11 +58,10 @@ class Losses(nn.Module):
         self.cells = cells
 
     def _make_pyramid_head(self) -> nn.Conv2d | None:
+        check_pyramid(self.network, self.goal)
         encoder = self.network.vision_encoder
-        if not self.goal.pyramid_weight:
+        if not self.goal.pyramid_weight or not isinstance(encoder, TrunkVisionEncoder):
             return None
-        if not isinstance(encoder, TrunkVisionEncoder):
-            raise UserError("A mask term on the pyramid needs a vision encoder with a trunk.")
         maps = 1 if self.classes == 1 else self.classes + 1
         return nn.Conv2d(encoder.config["pyramid_channels"], maps * DOWN_SAMPLING**2, 1)
 

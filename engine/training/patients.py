@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.evaluation.pairs import composed
 
 # A part of a name, between underscores, hyphens or dots, that numbers what a case was cut from.
 WORDS = (
@@ -39,7 +40,7 @@ def read_patients(file: Path) -> dict[str, str]:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(stream)]
+            lines = [[composed(cell.strip()) for cell in line] for line in csv.reader(stream)]
     except OSError as error:
         raise UserError(f"{file.name} can't be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -65,17 +66,18 @@ def is_header(cells: Sequence[str]) -> bool:
     return tuple(cell.casefold() for cell in cells[:2]) == HEADER
 
 
-def usual_file(folder: Path, say: Callable[[str], None]) -> Path | None:
-    """`patients.csv` or `groups.csv` beside the splits, if its first line is ``stem,patient``."""
-    for name in USUAL:
-        file = folder / name
+def usual_file(folders: Iterable[Path], say: Callable[[str], None]) -> Path | None:
+    """`patients.csv` or `groups.csv` in the first of some folders where it begins with
+    ``stem,patient``.
+    """
+    for file in dict.fromkeys(folder / name for folder in folders for name in USUAL):
         if not file.is_file():
             continue
         with file.open(encoding="utf-8-sig", errors="replace") as stream:
             cells = [cell.strip() for cell in stream.readline().split(",")]
         if is_header(cells):
             return file
-        say(f"{name} does not begin with stem,patient and is not used")
+        say(f"{file.name} does not begin with stem,patient and is not used")
     return None
 
 

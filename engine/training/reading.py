@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.evaluation.pairs import Pair, find_pairs, read_names
+from engine.evaluation.pairs import Pair, composed, find_pairs, read_names
 from engine.system.atomic import atomic_write_text
+from engine.training.checkpoint import make_run_folder
 from engine.training.dataset import SliceDataset, read_dataset
 from engine.training.options import TrainOptions
 from engine.training.patients import check_sides, usual_file
@@ -59,12 +60,13 @@ def read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDatas
 
 def _file_sources(options: TrainOptions, say: Say) -> dict[Path, Sequence[CaseSource]]:
     splits = [options.train, options.val, *([options.test] if options.test else [])]
-    names = {split: read_names(split) for split in splits}
+    names = {split: [composed(name) for name in read_names(split)] for split in splits}
     for split in splits:
         _check_once(split, names[split])
     for split in splits[1:]:
         _check_apart(options.train, split, names)
-    patients = options.patients or usual_file(options.train.parent, say)
+    beside = (options.train.parent, options.images.parent)
+    patients = options.patients or usual_file(beside, say)
     check_sides([(split.name, names[split]) for split in splits], patients)
     known = Known(options.targets, options.named_values)
     pairs = {split: pairs_of(options, split) for split in splits}
@@ -142,5 +144,5 @@ def keep_split(options: TrainOptions) -> None:
         (options.train, options.dealt.train),
         (options.val, options.dealt.val),
     ):
-        split.parent.mkdir(parents=True, exist_ok=True)
+        make_run_folder(split.parent)
         atomic_write_text(split, "".join(f"{source.name}\n" for source in sources))

@@ -15,12 +15,13 @@ from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.system.interrupt import Interrupt
 from engine.training.autoencoder import ceiling, train_autoencoder
-from engine.training.checkpoint import read_state
+from engine.training.checkpoint import make_run_folder, read_state
 from engine.training.curves import board_writer
 from engine.training.dataset import SliceDataset
 from engine.training.finish import finish, read_scores
 from engine.training.geometry import exclusive
 from engine.training.losses import mask_picture
+from engine.training.objective import check_pyramid
 from engine.training.options import TrainOptions
 from engine.training.prior import train_prior
 from engine.training.reading import keep_split, read_data
@@ -74,9 +75,7 @@ def _prepare(options: TrainOptions, team: Team, say: Say) -> tuple[Trainer, Star
     changes: list[str] = []
     with team.together():
         team.places(options.optimisation.batch)
-        if not options.resume:
-            check_no_run(options.run_folder)
-        state = read_state(options.run_folder) if options.resume else None
+        state = _state_to_resume(options, say)
         if state is not None:
             changes = list(state.get("start", {}).get("changes", []))
             changes += check_same(state, chosen, options.run_folder)
@@ -85,13 +84,16 @@ def _prepare(options: TrainOptions, team: Team, say: Say) -> tuple[Trainer, Star
         if team.is_first:
             keep_split(options)
         start = make_start(options, _remembered(state, team), say)
+        check_pyramid(start.network, options.objective)
     resumed = team.share(state is not None)
     start = replace(start, changes=tuple(changes))
     network = start.network.to(team.device)
     before = time.process_time()
     with team.together():
-        if not resumed and options.start is None and team.is_first:
-            prepare_latents(start, train, options, team.device, say)
+        if team.is_first:
+            make_run_folder(options.run_folder)  # before hours are spent
+            if not resumed and options.start is None:
+                prepare_latents(start, train, options, team.device, say)
     prepared = time.process_time() - before
     team.share_weights(network)
     network.scale_factor = team.share(network.scale_factor)
@@ -102,6 +104,17 @@ def _prepare(options: TrainOptions, team: Team, say: Say) -> tuple[Trainer, Star
     with team.together():
         _restore(trainer, resumed, say)
     return trainer, start
+
+
+def _state_to_resume(options: TrainOptions, say: Say) -> dict[str, Any] | None:
+    """That of the last checkpoint; None for a run that begins."""
+    if not options.resume:
+        check_no_run(options.run_folder)
+        return None
+    state = read_state(options.run_folder)
+    if state is None:
+        say(f"{options.run_folder.name} holds no checkpoint; the run begins anew")
+    return state
 
 
 def _remembered(state: Mapping[str, Any] | None, team: Team) -> Mapping[str, Any] | None:

@@ -165,8 +165,17 @@ class _Finetuning(QObject):
         self._end()
 
     def _cancelled(self) -> None:
-        self.context.notifier.say("The fine-tuning was stopped; nothing was changed.")
+        known = {entry.sha256 for entry in self.context.models}
         self._end()
+        made = [
+            entry
+            for entry in self.context.models
+            if entry.sha256 not in known and entry.info.lineage.parent_sha256 == self.entry.sha256
+        ]
+        if made:  # the child was done before it heard of it
+            self.context.notifier.say(f"It was done already: {made[0].title} is in the list.")
+        else:
+            self.context.notifier.say("The fine-tuning was stopped; nothing was changed.")
 
 
 # What the panel shows

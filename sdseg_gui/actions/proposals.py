@@ -61,7 +61,8 @@ def edit_of(
         over_hand: True replaces what a person set or erased too.
 
     Returns:
-        The edit, and how many voxels differ but were kept because a person set or erased them.
+        The edit, and how many voxels differ but were kept only because a person set or erased
+        them; those of a locked label stay anyway and do not count.
     """
     whole = _box_of(proposal, case)
     box = whole if index is None else _in_slice(whole, case.scan.plane, index)
@@ -73,7 +74,8 @@ def edit_of(
     kept = 0
     if not over_hand:
         origins = case.label_map.origins.read_box(box)
-        kept = int(((origins == Origin.HAND) & concerned & (old != found)).sum())
+        replaceable = ~np.isin([old, found], list(case.labels.locked_ids)).any(axis=0)
+        kept = int(((origins == Origin.HAND) & concerned & (old != found) & replaceable).sum())
         concerned &= origins != Origin.HAND
     edit = case.label_map.make_edit(box, concerned, found, Origin.MODEL, case.labels.locked_ids)
     return edit, kept

@@ -11,11 +11,13 @@ import psutil
 import pytest
 
 from engine.io.project import read_project
+from engine.models.schema import Lineage
 from engine.models.store import list_models, read_entry, verify
 from engine.system.paths import user_data_dir
 from engine.training.plan import plan
 from tests.engine.training.projects import picture_project
-from tests.gui.helpers import notice, paint, segment, voxels
+from tests.gui.helpers import held, notice, paint, segment, voxels
+from tests.tiny_model import save_tiny
 
 pytestmark = pytest.mark.timeout(400)  # a child that stands back waits where others work
 PATIENCE_MS = 120_000
@@ -96,6 +98,20 @@ def test_cancel_leaves_nothing(window, qtbot, learnt) -> None:
     assert time.monotonic() - started < 10 and not children()
     assert names() == ["tiny"] and not any((user_data_dir() / "training").iterdir())
     assert window.commands["finetune.start"].enabled and not window.finetune_panel.bar.isVisible()
+
+
+def test_what_was_done_before_a_cancel_arrives_is_not_denied(window, qtbot, learnt) -> None:
+    learnt()
+    said: list[str] = []
+    window.notifier.status.connect(said.append)
+    base = read_entry(user_data_dir() / "models" / "tiny")
+    with held(window.training):
+        window.commands["finetune.start"].trigger()
+        lineage = Lineage(parent_sha256=base.sha256)
+        save_tiny(user_data_dir() / "models" / "new", 2, name="new", title="New", lineage=lineage)
+        window.commands["finetune.cancel"].trigger()
+    until_it_ends(window, qtbot)
+    assert said[-1] == "It was done already: New is in the list."
 
 
 def test_a_child_that_dies_is_reported_in_a_sentence(window, qtbot, learnt) -> None:

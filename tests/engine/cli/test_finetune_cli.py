@@ -90,9 +90,19 @@ def test_what_can_not_be_done_is_said_first(tmp_path: Path, capsys, change, said
     assert said in capsys.readouterr().err and validation(project) == []
 
 
-def test_minutes_must_be_a_number_above_nothing(tmp_path: Path, capsys) -> None:
-    assert main(["finetune", str(tmp_path), "--model", "m", "--minutes", "0"]) == 2
-    assert "more than 0" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--minutes=0", "more than 0"),
+        ("--minutes=20000", "at most 10000"),
+        ("--minutes=soon", "'soon' is not a number"),
+        ("--seed=-1", "'-1' is less than 0"),
+        ("--seed=99999999999999999999", "is more than"),
+    ],
+)
+def test_a_value_out_of_range_is_wrong_usage(tmp_path: Path, capsys, option, said) -> None:
+    assert main(["finetune", str(tmp_path), "--model", "m", option]) == 2
+    assert said in capsys.readouterr().err
 
 
 def follow(tmp_path: Path) -> subprocess.Popen[str]:

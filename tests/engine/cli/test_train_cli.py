@@ -218,6 +218,13 @@ def test_data_that_can_t_be_used_are_refused_by_name_and_nothing_is_written(
     assert not (data / "discs").exists() and not (data / "discs.run").exists()
 
 
+def test_a_data_folder_that_is_not_there_is_named(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = data / "gone"
+    assert f"There is no folder {gone}" in refused(capsys, *words(data, "--data", gone))
+
+
 def test_the_same_case_in_train_and_val_is_refused(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,8 +256,46 @@ def test_wrong_usage_ends_with_2(
     assert "usage: sdseg train" in errors and "Traceback" not in errors
 
 
+def test_an_output_that_can_t_be_written_is_refused_before_training(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = text_file(data / "taken")  # a file, where a folder is needed
+    more = ("--autoencoder-steps", 100, "--data", data, "--output", taken / "m", "--resume")
+    assert sdseg("train", f"@{data / 'discs.args'}", *more) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("error: m.run could not be saved")
+    assert "m.run holds no checkpoint; the run begins anew" in told.out
+    assert "autoencoder" not in told.out
+
+
+def test_a_term_on_a_pyramid_that_is_not_there_is_refused_before_training(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "needs a vision encoder with a trunk" in refused(
+        capsys, *words(data, "--data", data, "--pyramid-weight", 1)
+    )
+    assert not (data / "discs.run").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("", "exists already"), (".", "exists already"), ("x" * 300, "file name too long")],
+)
+def test_an_output_that_can_t_be_is_refused_by_name(
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    output: str,
+    said: str,
+) -> None:
+    (data / "here").mkdir()
+    monkeypatch.chdir(data / "here")
+    line = refused(capsys, *words(data, "--data", data, "--output", output))
+    assert said in line and line.startswith("error: x" if len(output) > 1 else "error: here")
+
+
 def test_an_empty_test_list_beside_the_others_is_none(data: Path) -> None:
-    text_file(data / "test.txt", "\n")
+    text_file(data / "test.txt", "\ufeff\n")  # as an editor on Windows leaves it
     assert sdseg(*words(data, "--data", data)) == 0
     assert (data / "discs").is_dir()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+from pathlib import Path
+
 import pytest
 
 from engine.cli.main import build_parser
@@ -60,6 +63,7 @@ RIGHT = ("train", "--data", "d", "--output", "m")
         ("--effects", "gibbs"),
         ("--effects", "gibbs=0.1,gibbs=0.2"),
         ("--target", "disc=300"),
+        ("--target", " =1"),
         ("--sdseg-weight", "0"),  # and no other term
     ],
 )
@@ -69,6 +73,34 @@ def test_a_value_out_of_range_is_wrong_usage(
     assert sdseg(*RIGHT, f"{option}={value}") == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert option in last and last.startswith("sdseg train: error: ")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--target", "disc=1", "--target", "disc=2"), "--target disc stands twice"),
+        (("--from", "base", "--pretrain-prior", "5"), "--pretrain-prior and --from exclude"),
+    ],
+)
+def test_options_that_make_no_sense_together_are_wrong_usage(
+    capsys: pytest.CaptureFixture[str], more: tuple[str, ...], said: str
+) -> None:
+    assert sdseg(*RIGHT, *more) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_of_options_may_begin_with_a_mark_and_must_close_its_quotes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.args"
+    file.write_bytes(BOM_UTF8 + b"# mine\r\n--steps 7\r\n")
+    assert build_parser().parse_args([*RIGHT, f"@{file}"]).steps == 7
+    file.write_text("--title the patient's lungs\n")
+    assert sdseg(*RIGHT, f"@{file}") == 2
+    assert "a quotation mark is missing: --title the patient's" in capsys.readouterr().err
+    file.write_bytes(b"--title M\xfcller\n")
+    assert sdseg(*RIGHT, f"@{file}") == 2
+    assert "not text in UTF-8" in capsys.readouterr().err
 
 
 def test_values_at_the_edges_are_taken() -> None:

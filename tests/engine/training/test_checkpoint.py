@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import UserError
+from engine.sdseg.folder import save_model
 from engine.training.checkpoint import (
     clear_drafts,
     load_checkpoint,
@@ -20,7 +24,9 @@ from engine.training.checkpoint import (
     read_state,
     save_checkpoint,
 )
+from engine.training.curves import Curves
 from tests.engine.training.discs import draw_discs, options, trainer_for
+from tests.tiny_model import tiny_info, tiny_network
 
 # Writes checkpoint after checkpoint, each of 16 MB full of its step's number.
 WRITER = """
@@ -94,6 +100,44 @@ def test_a_damaged_checkpoint_is_refused_with_its_name(tmp_path: Path, how: str)
     with pytest.raises(UserError, match=r"checkpoint\.\w+ is damaged") as caught:
         load_checkpoint(tmp_path)
     assert "--resume" in caught.value.hint
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """No file can grow beyond `size` bytes, as on a disk without room."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a limit of Unix")
+def test_a_full_disk_is_told_in_a_sentence_and_the_last_state_stays(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"w": torch.ones(2000)}, {"step": 7, "ema_updates": 7})
+    with (
+        small_disk(4096),
+        pytest.raises(UserError, match=r"checkpoint\.safetensors can't be saved"),
+    ):
+        save_checkpoint(tmp_path, {"w": torch.zeros(2000)}, {"step": 8, "ema_updates": 8})
+    found = load_checkpoint(tmp_path)
+    assert found is not None and found[1]["step"] == 7 and bool(found[0]["w"].all())
+    clear_drafts(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint.safetensors", "checkpoint.json"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a limit of Unix")
+def test_curves_and_a_model_that_find_no_room_are_told_in_a_sentence(tmp_path: Path) -> None:
+    curves = Curves(tmp_path / "m.run")
+    curves.begin(0)
+    with small_disk(16), pytest.raises(UserError, match=r"curves\.csv could not be saved"):
+        curves.add(20, 1.0, {"loss": 0.5}, None)
+    with small_disk(16), pytest.raises(UserError, match=r"new could not be saved"):
+        save_model(tmp_path / "new", tiny_network(), tiny_info(), "# New\n")
+    assert [p.name for p in tmp_path.iterdir()] == ["m.run"]
 
 
 def test_a_failure_is_noted_beside_the_last_good_state(tmp_path: Path) -> None:
