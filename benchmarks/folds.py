@@ -4,12 +4,14 @@
 
 trains the recipe once a fold on all other patients (one of them is val) and writes
 `benchmarks/results/folds/NAME-foldN.json`; a fold that is there is not run again, and an
-interrupted one goes on from its last checkpoint. `--table` prints what is there.
+interrupted one goes on from its last checkpoint. One of an earlier recipe is named and stays until
+its file is deleted. `--table` prints what is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import subprocess
@@ -22,7 +24,12 @@ from engine.evaluation.scores import interval, mean_of
 from engine.system.atomic import atomic_write_text
 
 RESULTS = Path("benchmarks/results/folds")
+RECIPES = Path("resources/recipes")
 SPLITS = ("train", "val", "test")
+FOR_THE_CARD = (
+    "#", "--recipe", "--name", "--title", "--kind", "--data-name", "--licence", "--notes",
+    "--more-scores",
+)  # fmt: skip
 
 
 def patient_of(stem: str) -> str:
@@ -46,12 +53,27 @@ def folds_of(stems: list[str], count: int) -> list[dict[str, list[str]]]:
     return found
 
 
+def digest_of(recipe: Path, split: dict[str, list[str]]) -> str:
+    """Changes when a fold's recipe or lists do; what the recipe tells for the card doesn't count.
+
+    Args:
+        recipe: its file, one such option a line.
+        split: stems of train, val and test.
+    """
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    words = [word for line in lines if not line.startswith(FOR_THE_CARD) for word in line.split()]
+    return hashlib.sha256(json.dumps([words, split], sort_keys=True).encode()).hexdigest()[:12]
+
+
 def run_fold(recipe: str, data: Path, number: int, split: dict[str, list[str]], work: Path) -> None:
     """Trains and scores one fold in processes of their own; writes its result."""
     result = RESULTS / f"{recipe}-fold{number}.json"
+    mark = digest_of(RECIPES / f"{recipe}.args", split)
     if result.exists():
+        if json.loads(result.read_text()).get("decides") != mark:
+            print(f"{result.name}: recipe or lists changed; delete it to run the fold anew")
         return
-    folder = work / f"{recipe}-fold{number}"
+    folder = work / f"{recipe}-fold{number}-{mark}"  # what another recipe left is not gone on with
     folder.mkdir(parents=True, exist_ok=True)
     for name, stems in split.items():
         (folder / f"{name}.txt").write_text("\n".join(stems) + "\n")
@@ -59,7 +81,7 @@ def run_fold(recipe: str, data: Path, number: int, split: dict[str, list[str]], 
     model, report = folder / "model", folder / "report.json"
     if not model.exists():
         _sdseg(
-            "train", f"@resources/recipes/{recipe}.args", *files, "--output", str(model),
+            "train", f"@{RECIPES}/{recipe}.args", *files, "--output", str(model),
             "--labels", str(data / "labels.json"), "--resume",
             *(x for n in SPLITS for x in (f"--{n}", str(folder / f"{n}.txt"))),
         )  # fmt: skip
@@ -69,6 +91,7 @@ def run_fold(recipe: str, data: Path, number: int, split: dict[str, list[str]], 
     info = json.loads((model / "model.json").read_text())
     kept = {
         "fold": number,
+        "decides": mark,
         "patients": sorted({patient_of(stem) for stem in split["test"]}),
         "cpu_minutes": info["lineage"]["cpu_minutes"],
         "cases": found["cases"],

@@ -1,7 +1,7 @@
 """The paper's tables 2 to 6 and figures 2, 3, 5, 6, re-run at compact size.
 
     python -m benchmarks.paper_tables [--data DIR]          every row that is not done yet
-    python -m benchmarks.paper_tables --only "*-ct" ...     some of them, extra ones included
+    python -m benchmarks.paper_tables --only "*-ct" ...     some of them; extra ones by full names
     python -m benchmarks.paper_tables --list                what is done, what waits, and the cost
     python -m benchmarks.paper_tables --write               docs/paper_tables.md from the results
 

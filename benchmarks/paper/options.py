@@ -111,6 +111,7 @@ def _plain(row: Row, data_set: DataSet, place: Place, scale: Scale) -> TrainOpti
         identity=Identity(row.name),
         objective=Objective(),
         optimisation=short_run(scale.batch),
+        checkpoint_every=NEVER,  # the clock would run while the trainer wrote its own
     )
 
 
@@ -118,7 +119,8 @@ def _with_recipe(options: TrainOptions, data_set: DataSet, scale: Scale) -> Trai
     """Objective, optimisation and augmentation of the built-in recipe; pictures stay as they are.
 
     Its own size, its several classes and its kept variants of mask latents are not taken: these
-    concern the product, not the method.
+    concern the product, not the method. The precision is that of the other rows, whatever this
+    computer's would be.
     """
     file = resource_path("recipes") / f"{data_set.recipe}.args"
     parser = argparse.ArgumentParser()
@@ -128,7 +130,7 @@ def _with_recipe(options: TrainOptions, data_set: DataSet, scale: Scale) -> Trai
     rules = recipe.optimisation
     changes: dict[str, Any] = {
         "steps": NEVER, "batch": scale.batch, "base_lr": rules.learning_rate, "scale_lr": False,
-        "decay": "constant", "latent_variants": 0,
+        "decay": "constant", "latent_variants": 0, "precision": options.optimisation.precision,
     }  # fmt: skip
     return replace(
         options,

@@ -189,7 +189,13 @@ def planned() -> list[Row]:
 
 
 def chosen(words: list[str] | None) -> list[Row]:
-    """Rows whose name matches a word (``*-polyp``, ``published-ct``); None: all but the extra."""
+    """Rows whose name matches a word (``*-polyp``, ``published-ct``); None: all but the extra.
+
+    An extra row is only taken where its full name is given: hours depend on it.
+    """
     if words is None:
         return [row for row in planned() if not row.extra]
-    return [row for row in planned() if any(fnmatch(row.name, word) for word in words)]
+    return [
+        row for row in planned()
+        if row.name in words or (not row.extra and any(fnmatch(row.name, w) for w in words))
+    ]  # fmt: skip

@@ -250,5 +250,5 @@ def costs(results: Results) -> list[str]:
             f"{60.0 * result['cpu_minutes'] / max(result['steps'], 1):.2f}",
         ])  # fmt: skip
     head = ["row", "CPU minutes", "steps", "parameters, millions", "CPU seconds a step"]
-    told = "Extra rows are only done where `--only` names them."
+    told = "Extra rows are only done where `--only` gives their full names."
     return ["## What each row got", "", told, "", *table(head, rows)]

@@ -171,6 +171,8 @@ def train_row(
     if state is not None:
         trainer.restore(options.run_folder)
         say(f"  goes on at step {trainer.step}, {trainer.share:.0%} of the time")
+    else:
+        trainer.save()  # here, since the clock would run while the first step did
     trainer.train(watch, say, is_cancelled)
     return Trained(trainer.network, trainer.step, trainer.spent / 60.0)
 

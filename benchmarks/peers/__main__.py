@@ -95,19 +95,23 @@ def _do(args: argparse.Namespace, runs: list[Run], results: Results) -> int:
             args.data, args.work, results, args.trial_seconds, _say, lambda: interrupt.raised
         )
         for run in runs:
-            if results.read(run) is not None:
+            done = results.read(run)
+            if done is not None:
+                told = _stale(run, done["fingerprint"], setting)
+                if told:
+                    _say(f"{run.name}{told}")
                 continue
             if interrupt.raised:
                 raise Cancelled
             _say(run.name)
             try:
-                done = do_run(run, setting)
+                is_ours = do_run(run, setting)
             except UserError as error:  # the others may have all they need
                 print(f"error: {run.name}: {error.message} {error.hint}", file=sys.stderr)
                 waiting += 1
                 continue
-            _say(_outcome(results.read(run)) if done else "  another is at it")
-            if done and args.results == RESULTS:
+            _say(_outcome(results.read(run)) if is_ours else "  another is at it")
+            if is_ours and args.results == RESULTS:
                 _write_tables(results)
     return 1 if waiting else 0
 

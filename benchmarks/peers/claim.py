@@ -10,13 +10,15 @@ from pathlib import Path
 import psutil
 
 NAME = "running.pid"
+SAME_START = 1.0  # seconds: a process's start is not told alike to the last digit every time
 
 
 @contextmanager
 def claim(folder: Path) -> Iterator[bool]:
     """True if nobody else is at work in the folder; then it is ours until the end.
 
-    What a process left behind that is no more is taken over.
+    What a process left behind that is no more is taken over. Numbers of processes come again,
+    above all after a restart: the note holds its process's start too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / NAME
@@ -37,12 +39,13 @@ def _take(file: Path) -> bool:
     except FileExistsError:
         return False
     with os.fdopen(handle, "w") as stream:
-        stream.write(str(os.getpid()))
+        stream.write(f"{os.getpid()} {psutil.Process().create_time()}")
     return True
 
 
 def _is_alive(file: Path) -> bool:
     try:
-        return psutil.pid_exists(int(file.read_text()))
-    except (OSError, ValueError):
+        number, started = file.read_text().split()
+        return abs(psutil.Process(int(number)).create_time() - float(started)) < SAME_START
+    except (OSError, ValueError, psutil.NoSuchProcess):
         return False

@@ -28,8 +28,8 @@ def make_network(side: str, maps: int) -> nn.Module:
     return DynUNet(
         spatial_dims=2, in_channels=3, out_channels=maps, kernel_size=[3] * 6,
         strides=[1] + [2] * 5, upsample_kernel_size=[2] * 5, filters=DYNUNET_WIDTHS,
-        norm_name="instance", deep_supervision=True, deep_supr_num=3,
-    )  # fmt: skip
+        deep_supervision=True, deep_supr_num=3,
+    )  # fmt: skip  # its own norm is nnU-Net's: of instances, with scale and shift that are learnt
 
 
 def parts_of(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

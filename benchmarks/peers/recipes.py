@@ -51,6 +51,7 @@ def read_recipe(run: Run, data: Path, work: Path) -> TrainOptions:
     parser = argparse.ArgumentParser()
     add_parser(parser.add_subparsers())
     words = [f"@{recipe_file(run.recipe)}", "--data", str(folder), "--output", str(work / "model")]
+    words += ["--device", "cpu"]  # a GPU that is there must not choose the precision
     options = options_of(parser.parse_args(["train", *words]), "")
     return replace(options, seed=run.seed)
 

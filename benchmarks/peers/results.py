@@ -44,6 +44,17 @@ class Results:
         self.folder.mkdir(parents=True, exist_ok=True)
         atomic_write_text(self.file(run), json.dumps(result, indent=1) + "\n")
 
+    def tuning_left(self, run: Run) -> list[str]:
+        """Names of the tuning runs that a peer's rate still depends on."""
+        if run.rate is not None:
+            return []
+        wanted = [
+            Run("t", name, run.side, rate=rate)
+            for name in _tuned_on(run)
+            for rate in RATES.get(run.side, ())
+        ]
+        return [tuning.name for tuning in wanted if self.read(tuning) is None]
+
     def rate_of(self, run: Run) -> tuple[float | None, int]:
         """Learning rate of a run, and the number of tuning runs that it was chosen from.
 
@@ -54,7 +65,7 @@ class Results:
             return run.rate, 0
         if run.side == "sdseg":
             return None, 0
-        sets = (run.data_set,) if run.data_set in TUNED_ON else TUNED_ON
+        sets = _tuned_on(run)
         scores: dict[float, float] = {}
         count = 0
         for rate in RATES.get(run.side, ()):
@@ -64,3 +75,8 @@ class Results:
                 scores[rate] = sum(done) / len(done)
                 count += len(done)
         return (max(scores, key=lambda r: scores[r]), count) if scores else (UNTUNED, 0)
+
+
+def _tuned_on(run: Run) -> tuple[str, ...]:
+    """Data sets whose tuning runs decide a run's rate."""
+    return (run.data_set,) if run.data_set in TUNED_ON else TUNED_ON

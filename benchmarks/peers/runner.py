@@ -13,7 +13,7 @@ import torch
 from benchmarks.peers.answers import PeerSegmenter
 from benchmarks.peers.budget import Budget
 from benchmarks.peers.claim import claim
-from benchmarks.peers.plan import CPU_PER_MINUTE, MINUTES, Run
+from benchmarks.peers.plan import CPU_PER_MINUTE, MINUTES, Run, planned
 from benchmarks.peers.recipes import deciding, digest, five_minutes, read_recipe
 from benchmarks.peers.results import Result, Results
 from benchmarks.peers.scores import score_all, score_plain, summary
@@ -23,8 +23,9 @@ from engine.errors import Cancelled, UserError
 from engine.evaluation.pairs import Pair, find_pairs, read_names
 from engine.models.store import ModelEntry, read_entry
 from engine.sdseg.segmenter import Segmenter
+from engine.system.atomic import atomic_write
 from engine.system.resources import resource_path
-from engine.training.checkpoint import read_state
+from engine.training.checkpoint import TENSORS, read_state
 from engine.training.options import TrainOptions
 from engine.training.run import read_data
 
@@ -104,15 +105,19 @@ def do_run(run: Run, setting: Setting) -> bool:
 
     Raises:
         Cancelled: interrupted; what was trained is kept, and the next call goes on.
-        UserError: data, recipe or model are not there.
+        UserError: data, recipe, model or the tuning of the rate are not there.
     """
+    left = setting.results.tuning_left(run)
+    if left and setting.seconds is None:  # a trial does without
+        raise UserError(f"{run.name} waits for {left[0]}.", hint="It decides the rate: --only t.")
     folder = setting.work / run.name
     with claim(folder) as mine:
         if not mine:
             return False
         result = _shipped(run, setting) if run.is_shipped else _trained(run, setting)
         setting.results.write(run, result)
-    shutil.rmtree(folder, ignore_errors=True)
+    if run.part != "t":  # part a may need what the tuning has trained
+        shutil.rmtree(folder, ignore_errors=True)
     return True
 
 
@@ -139,6 +144,7 @@ def _trained(run: Run, setting: Setting) -> Result:
     mark = fingerprint(run, setting)
     options = options_for(run, setting)
     _forget_others(options, mark)
+    trained_in = _adopt(run, options, mark, setting)
     rate, tried = setting.results.rate_of(run)
     budget = Budget(seconds_of(run, setting))
     data = read_data(options, setting.say)
@@ -149,6 +155,8 @@ def _trained(run: Run, setting: Setting) -> Result:
     targets = {t.name: t for t in options.targets}
     return {
         **_head(run, mark),
+        "trained_in": trained_in,
+        "precision": options.optimisation.precision,
         "rate": rate,
         "tuning_runs": tried,
         "cpu_seconds": round(budget.spent, 1),
@@ -163,17 +171,43 @@ def _head(run: Run, mark: str) -> dict[str, Any]:
     return {
         "run": run.name, "part": run.part, "data_set": run.data_set, "side": run.side,
         "seed": run.seed, "fingerprint": mark, "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
+        "threads": torch.get_num_threads(), "processor": _processor(),
     }  # fmt: skip
+
+
+def _processor() -> str:
+    """Equal times are only fair on equal processors."""
+    return str(getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "unknown"))
+
+
+def _adopt(run: Run, options: TrainOptions, mark: str, setting: Setting) -> str:
+    """Takes over a tuning run's weights where it was the very same training; returns its name.
+
+    The run of part a with the seed and rate of a tuning run would train the same again.
+    """
+    if run.part != "a" or read_state(options.run_folder) is not None:
+        return run.name
+    for other in planned():
+        folder = setting.work / other.name / options.run_folder.name
+        note = folder / DECIDES
+        if other.part == "t" and note.is_file() and note.read_text(encoding="utf-8") == mark:
+            if setting.results.read(other) is None or read_state(folder) is None:
+                continue
+            with atomic_write(options.run_folder / TENSORS) as draft:
+                shutil.copyfile(folder / TENSORS, draft)
+            setting.say(f"  trained already, as {other.name}")
+            return other.name
+    return run.name
 
 
 def _forget_others(options: TrainOptions, mark: str) -> None:
     """A checkpoint of a run that was set up otherwise is of no use."""
     folder = options.run_folder
     note = folder / DECIDES
-    if folder.exists() and (not note.is_file() or note.read_text(encoding="utf-8") != mark):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    if note.is_file() and note.read_text(encoding="utf-8") == mark:
+        return  # written once: a kill while it was written again would cost the checkpoint
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     note.write_text(mark, encoding="utf-8")
 
 

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from benchmarks.peers.budget import Budget
 from benchmarks.peers.networks import make_network, outputs_of, parts_of
+from engine.errors import UserError
 from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
 from engine.training.checkpoint import (
@@ -26,6 +28,7 @@ from engine.training.checkpoint import (
 )
 from engine.training.dataset import SliceDataset
 from engine.training.ema import Ema
+from engine.training.gradients import clip_gradients
 from engine.training.losses import mask_loss
 from engine.training.options import TrainOptions
 from engine.training.randomness import batch_indices, place_generators, step_generator
@@ -38,6 +41,7 @@ from engine.training.validation import best_temperature
 Maps = Callable[[Tensor], Tensor]  # pictures [B, 3, S, S] -> probabilities [B, 1 or C + 1, S, S]
 Say = Callable[[str], None]
 NOISE_SEED = 0  # of SDSeg's answers, as in `evaluate`
+STATISTICS_BATCHES = 25  # that BatchNorm's statistics are measured on for averaged weights
 
 
 class Side(Protocol):
@@ -190,28 +194,32 @@ class Peer:
         self._restore()
 
     def update(self) -> float:
-        """One step; returns the loss."""
+        """One step; returns the loss.
+
+        Raises:
+            UserError: a gradient became not a number; the step is not taken.
+        """
         rules = self.options.optimisation
         factor = self.budget.rate_factor(self.step, rules.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        pictures, masks = self._batch()
+        pictures, masks = self._batch(self.step)
         loss = self._loss(self.network.train(), pictures, masks)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        limit = rules.clip or float("inf")
-        nn.utils.clip_grad_norm_(self.network.parameters(), limit, error_if_nonfinite=True)
+        if not clip_gradients(self.network.parameters(), rules.clip):
+            raise UserError(f"A gradient is not a number at step {self.step}.")
         self.optimiser.step()
         self.ema.update(self.network.named_parameters())
         self.step += 1
         return loss.item()
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        """The pictures that SDSeg's trainer would see at this step, changed by the same rules."""
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """The pictures that SDSeg's trainer would see at a step, changed by the same rules."""
         batch, seed = self.options.optimisation.batch, self.options.seed
-        order = step_generator(seed, "order", self.step)
+        order = step_generator(seed, "order", step)
         pictures, masks = self.data.batch(batch_indices(len(self.data), batch, order))
-        draws = place_generators(seed, "train", self.step, range(batch))
+        draws = place_generators(seed, "train", step, range(batch))
         return augment(pictures, masks, self.options.augmentation, draws)
 
     def _loss(self, network: nn.Module, pictures: Tensor, masks: Tensor) -> Tensor:
@@ -259,8 +267,13 @@ class Peer:
         self.budget.go_on(state["spent"], state["begun"])
 
     def finish(self) -> Maps:
-        """Averaged weights; BatchNorm's running statistics are averages already."""
+        """Averaged weights, and BatchNorm's statistics measured anew: it kept the last weights'.
+
+        The trunk's statistics are fixed and stay. The budget does not pay for it.
+        """
         self.ema.swap(self.network.named_parameters())
+        later = range(self.step, self.step + STATISTICS_BATCHES)
+        update_bn((self._batch(step)[0] for step in later), self.network)
         network = self.network.eval()
 
         def maps(pictures: Tensor) -> Tensor:

@@ -39,3 +39,21 @@ def test_the_table_takes_the_cases_of_all_folds_together(
     assert count == 2 and rows == {"liver": [0.9, 0.8, 0.1]}
     last = folds.table(count, rows)[-1]
     assert last.startswith("| liver | 3 | 0.6000 | ")
+
+
+def test_a_fold_of_another_recipe_is_named_and_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(folds, "RESULTS", tmp_path)
+    monkeypatch.setattr(folds, "RECIPES", tmp_path)
+    recipe, split = tmp_path / "ct.args", {"train": ["a"], "val": ["b"], "test": ["c"]}
+    recipe.write_text("# CT\n--steps 10 --batch 4\n--notes few\n")
+    mark = folds.digest_of(recipe, split)
+    (tmp_path / "ct-fold1.json").write_text(json.dumps({"decides": mark}))
+    recipe.write_text("# CT slices\n--steps 10\n--batch 4\n--notes many\n")
+    folds.run_fold("ct", tmp_path, 1, split, tmp_path / "work")
+    assert capsys.readouterr().out == ""
+    recipe.write_text("--steps 20 --batch 4\n")
+    folds.run_fold("ct", tmp_path, 1, split, tmp_path / "work")
+    assert "ct-fold1.json: recipe or lists changed" in capsys.readouterr().out
+    assert folds.digest_of(recipe, {**split, "val": ["d"]}) != folds.digest_of(recipe, split)

@@ -26,6 +26,7 @@ from benchmarks.paper.plan import (
 from benchmarks.paper.runner import Work, do_row
 from benchmarks.paper.training import deciding
 from engine.errors import Cancelled, UserError
+from engine.sdseg import devices
 from engine.sdseg.config import TINY
 from engine.sdseg.network import SDSegNetwork
 from engine.training.checkpoint import read_state
@@ -90,6 +91,8 @@ def test_the_plan_has_a_row_for_every_cell_once() -> None:
     assert not any(row.extra for row in chosen(None)) and any(row.extra for row in planned())
     assert [row.name for row in chosen(["all-no-mask-polyp"])] == ["all-no-mask-polyp"]
     assert {row.data_set for row in chosen(["*-ct"])} == {"ct"} and chosen(["nothing"]) == []
+    assert not any(row.extra for row in chosen(["*-ct", "clean-polyp"]))  # they cost hours
+    assert [row.extra for row in chosen(["clean-ct"])] == [True]
 
 
 def test_the_first_row_is_the_papers_and_others_differ_by_what_they_say(
@@ -122,6 +125,17 @@ def test_the_row_of_all_departures_takes_the_recipe_but_not_its_size(
     assert found["size"] == SCALE.pixels and len(found["targets"]) == 1
     alone = objective_of("all-no-mask", data, tmp_path)
     assert alone["mask_weight"] == alone["pyramid_weight"] == 0 and alone["sdseg_weight"] == 1
+
+
+def test_rows_are_alike_where_they_should_be_and_only_steps_are_paid_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_has_bf16", lambda _: True)
+    work, _ = work_in(tmp_path, data)
+    for name in ("published", "all"):
+        options = options_for(Row(name, "polyp"), work.place, replace(SCALE, trunk="compact"))
+        assert options.optimisation.precision == "fp32"
+        assert options.checkpoint_every == options.optimisation.steps  # none inside a step
 
 
 def test_cross_attention_sees_the_condition_whatever_its_order() -> None:

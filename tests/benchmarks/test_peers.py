@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.peers import sides
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.answers import PeerSegmenter
 from benchmarks.peers.budget import Budget
@@ -20,7 +21,7 @@ from benchmarks.peers.claim import claim
 from benchmarks.peers.networks import make_network, outputs_of
 from benchmarks.peers.plan import RATES, UNTUNED, Run, chosen, planned
 from benchmarks.peers.results import Results
-from benchmarks.peers.runner import Setting, do_run, fingerprint, options_for
+from benchmarks.peers.runner import do_run, fingerprint, options_for
 from benchmarks.peers.sides import begin
 from benchmarks.peers.tables import between, part_tables, write_tables
 from engine.domain.requests import SegmentRequest
@@ -31,33 +32,10 @@ from engine.models.schema import Preprocessing
 from engine.sdseg.segmenter import Segmenter
 from engine.training.checkpoint import read_state
 from engine.training.run import read_data
+from tests.benchmarks.peer_data import setting_of
 from tests.tiny_model import save_tiny, tiny_network
 
 RUN = Run("a", "polyp", "unet")
-
-
-def write_data(folder: Path) -> Path:
-    """Discs on a ramp: four pictures to train on, one each for val and test."""
-    data = folder / "polyp"
-    names = [f"p{n}" for n in range(6)]
-    rows, columns = np.mgrid[:48, :64]
-    for n, name in enumerate(names):
-        disc = (rows - 20 - n) ** 2 + (columns - 25 - 2 * n) ** 2 < 80
-        picture = np.stack([columns * 2, rows * 2, 60 + 120 * disc], axis=-1).astype(np.uint8)
-        for part, pixels in (("images", picture), ("masks", disc.astype(np.uint8))):
-            (data / part).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(data / part / f"{name}.png")
-    for split, part in (("train", names[:4]), ("val", names[4:5]), ("test", names[5:])):
-        (data / f"{split}.txt").write_text("\n".join(part))
-    return folder
-
-
-def setting_of(folder: Path, **changes: Any) -> Setting:
-    base = Setting(
-        write_data(folder / "data"), folder / "work", Results(folder / "results"),
-        seconds=1.0, say=lambda _: None,
-    )  # fmt: skip
-    return replace(base, **changes)
 
 
 def spend(seconds: float) -> None:
@@ -141,7 +119,10 @@ def test_a_peer_is_asked_as_a_model_is(tmp_path: Path) -> None:
     assert 0 < mine.labels.mean() < 1
 
 
-def test_a_stopped_run_goes_on_and_a_done_one_is_left_alone(tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_and_a_done_one_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides, "STATISTICS_BATCHES", 1)  # seconds less
     asked = 0
 
     def stop() -> bool:
@@ -218,8 +199,10 @@ def test_rates_are_chosen_by_val(tmp_path: Path) -> None:
     assert results.rate_of(run) == (high, 3)
     other = Run("a", "ct-abdomen", "fpn")
     assert results.rate_of(other) == (UNTUNED, 0)  # tried on one set only
+    assert results.tuning_left(run) == [] and len(results.tuning_left(other)) == 3
     tuned(results, "lungs", {low: 0.95, middle: 0.94, high: 0.8})
-    assert results.rate_of(other) == (middle, 6)
+    assert results.rate_of(other) == (middle, 6) and results.tuning_left(other) == []
+    assert results.tuning_left(Run("c", "lungs", "dynunet")) == []  # not tuned
 
 
 def result_of(dice: dict[str, float], shifted: float, steps: int) -> dict[str, Any]:
