@@ -42,7 +42,7 @@ def noise_and_latent_loss(
 
 
 def dice_loss(probability: Tensor, masks: Tensor) -> Tensor:
-    """1 - soft Dice over the classes that a picture holds, a mean over the batch; both [B, C, H, W].
+    """1 - soft Dice of the classes that a picture holds, a mean over the batch; [B, C, H, W] each.
 
     Where a class is absent, the probabilities of a clean answer add up to dozens of pixels, so its
     Dice stays near 0 whatever is answered; cross-entropy speaks for those. 0 if all are absent.

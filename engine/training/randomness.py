@@ -59,6 +59,10 @@ class Draw:
         width = math.log(factor)
         return torch.exp(self.between(-width, width))
 
+    def order(self, count: int) -> Tensor:
+        """The numbers below `count` in any order, int64 [B, count]."""
+        return torch.stack([torch.randperm(count, generator=g) for g in self.generators])
+
     def sign(self) -> Tensor:
         """-1 or 1."""
         return torch.where(self.between(0.0, 1.0) < 0.5, -1.0, 1.0)
