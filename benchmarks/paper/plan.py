@@ -9,7 +9,7 @@ from typing import Any, Literal
 from engine.domain.targets import Target
 
 CPU_PER_MINUTE = 2.0  # a minute stands for two minutes of processor time: both cores of a laptop
-MINUTES = 20.0
+MINUTES = 10.0
 BASE = "published"
 
 
