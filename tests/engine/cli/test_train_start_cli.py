@@ -119,7 +119,7 @@ def test_a_resumed_run_needs_the_files_no_more_and_still_names_them(
         (("--prediction", "epsilon"), "--prediction"),
         (("--rotate", "5"), "--rotate"),
         (("--seed", "1"), "--seed"),
-        (("--target", "disc=1"), "--target"),
+        (("--target", "cup=2"), "--target"),
         (("--size", "96"), "--size"),
         (("--steps", "2"), "--steps"),
         (("--steps", "6", "--decay", "cosine"), "--decay"),
