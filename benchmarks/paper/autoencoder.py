@@ -65,6 +65,18 @@ def make_autoencoder(
     started = time.process_time()
     torch.manual_seed(0)
     autoencoder = build_autoencoder(config, data.size).train()
+    _train(autoencoder, data, steps, say, is_cancelled)
+    _write(autoencoder, folder)
+    return (time.process_time() - started) / 60.0
+
+
+def _train(
+    autoencoder: AutoencoderKL,
+    data: SliceDataset,
+    steps: int,
+    say: Say,
+    is_cancelled: Callable[[], bool],
+) -> None:
     optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.1)
     for step in range(steps):
@@ -75,8 +87,6 @@ def make_autoencoder(
         schedule.step()
         if (step + 1) % 100 == 0:
             say(f"  autoencoder {step + 1}/{steps}: loss {loss.item():.3f}")
-    _write(autoencoder, folder)
-    return (time.process_time() - started) / 60.0
 
 
 def _write(autoencoder: AutoencoderKL, folder: Path) -> None:

@@ -24,7 +24,7 @@ from engine.training.dataset import SliceDataset
 from engine.training.options import TrainOptions
 from engine.training.resume import settings
 from engine.training.run import prepare_latents
-from engine.training.start import make_start
+from engine.training.start import Start, make_start
 from engine.training.team import Team
 from engine.training.trainer import Trainer
 
@@ -159,22 +159,34 @@ def train_row(
         UserError: the loss became NaN.
     """
     state = _earlier(options.run_folder, decides, say)
+    start = _start(row, options, data[0], scale, state, say)
+    remember = {"decides": decides, "start": start.remembered()}
+    trainer = TimedTrainer(start.network, data, options, seconds, remember)
+    if state is None:
+        trainer.save()  # here, since the clock would run while the first step did
+    elif trainer.restore(options.run_folder):
+        say(f"  goes on at step {trainer.step}, {trainer.share:.0%} of the time")
+    trainer.train(watch, say, is_cancelled)
+    return Trained(trainer.network, trainer.step, trainer.spent / 60.0)
+
+
+def _start(
+    row: Row,
+    options: TrainOptions,
+    train: SliceDataset,
+    scale: Scale,
+    state: dict[str, Any] | None,
+    say: Say,
+) -> Start:
+    """The row's network: ready to learn, or to be filled from the checkpoint of `state`."""
     torch.manual_seed(options.seed)
     start = make_start(options, state.get("start", {}) if state else None, lambda _: None)
     if SETTINGS[row.setting].conditioning == "attention":
         start = with_cross_attention(start, configuration(options, scale), options.seed)
     if state is None:
-        prepare_latents(start, data[0], options, torch.device("cpu"), say)
+        prepare_latents(start, train, options, torch.device("cpu"), say)
         start_from_latents(start.network)
-    remember = {"decides": decides, "start": start.remembered()}
-    trainer = TimedTrainer(start.network, data, options, seconds, remember)
-    if state is not None:
-        trainer.restore(options.run_folder)
-        say(f"  goes on at step {trainer.step}, {trainer.share:.0%} of the time")
-    else:
-        trainer.save()  # here, since the clock would run while the first step did
-    trainer.train(watch, say, is_cancelled)
-    return Trained(trainer.network, trainer.step, trainer.spent / 60.0)
+    return start
 
 
 def _earlier(folder: Path, decides: dict[str, Any], say: Say) -> dict[str, Any] | None:

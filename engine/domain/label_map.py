@@ -223,8 +223,7 @@ class LabelMap:
         # Painting over what a model drew makes it the hand's, though the value stays; erasing
         # where nothing was changes nothing.
         changed = mask & ((old != new) | ((old_origins != origin) & (old != 0)))
-        fixed = list(locked)
-        if fixed:
+        if fixed := list(locked):
             changed &= ~np.isin(old, fixed) & ~np.isin(new, fixed)
         tight = box_of_mask(changed)
         if tight is None:
