@@ -51,6 +51,7 @@ def test_equal_bytes_whatever_the_order_and_the_neighbours(entry: ModelEntry, ba
 def test_batch_sizes_agree_closely(segmenter: Segmenter) -> None:
     scan = mr_scan()
     one, many = (answers(segmenter, request_of(scan, batch=n)) for n in (1, 4))
+    assert sorted(one) == sorted(many) == list(range(6))
     for index, proposal in one.items():
         np.testing.assert_allclose(many[index].probability, proposal.probability, atol=1e-3)
 

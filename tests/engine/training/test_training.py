@@ -98,12 +98,12 @@ def test_the_autoencoder_learns_to_repeat_masks(data_folder: Path) -> None:
 def test_a_few_steps_lower_the_loss_and_leave_the_autoencoder_alone(
     data_folder: Path, tmp_path: Path
 ) -> None:
-    trainer = trainer_for(data_folder, options(data_folder, tmp_path / "m", steps=120))
+    trainer = trainer_for(data_folder, options(data_folder, tmp_path / "m", steps=160))
     frozen = trainer.network.autoencoder.encoder.conv_in.weight.clone()
     before = loss_on_fixed_batches(trainer)
     trainer.run()
     trainer.ema.swap(trainer._averaged())  # the weights as trained, not their averages
-    assert loss_on_fixed_batches(trainer) < 0.98 * before  # 0.950 on a processor with AVX2 only
+    assert loss_on_fixed_batches(trainer) < 0.95 * before
     assert torch.equal(trainer.network.autoencoder.encoder.conv_in.weight, frozen)
     assert (tmp_path / "m.run" / "curves.csv").read_text().startswith("step,cpu_minutes")
 
