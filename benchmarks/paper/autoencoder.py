@@ -77,7 +77,8 @@ def _train(
     say: Say,
     is_cancelled: Callable[[], bool],
 ) -> None:
-    optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=RATE, weight_decay=0.0)
+    parameters = autoencoder.parameters()
+    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.1)
     for step in range(steps):
         if is_cancelled():

@@ -17,8 +17,10 @@ from engine.system.resources import resource_path
 from engine.training.options import TrainOptions
 
 NEVER = 10**9
-# A recipe of an hour may train its mask autoencoder longer than five minutes allow for.
-AUTOENCODER_STEPS = 500
+# A recipe of an hour may train its mask autoencoder longer than five minutes allow for. Encode ->
+# decode Dice on val after 150 steps: polyp 0.988, lungs 0.993; several classes take longer.
+AUTOENCODER_STEPS = 150
+AUTOENCODER_STEPS_SEVERAL = 500
 SPLITS = ("train", "val", "test")
 
 
@@ -59,7 +61,8 @@ def read_recipe(run: Run, data: Path, work: Path) -> TrainOptions:
 def five_minutes(options: TrainOptions) -> TrainOptions:
     """The same with a shorter autoencoder, and no stop but that of the budget."""
     rules = options.optimisation
-    short = min(rules.autoencoder_steps, AUTOENCODER_STEPS)
+    most = AUTOENCODER_STEPS if len(options.groups) == 1 else AUTOENCODER_STEPS_SEVERAL
+    short = min(rules.autoencoder_steps, most)
     return replace(
         options,
         optimisation=replace(rules, steps=NEVER, autoencoder_steps=short),

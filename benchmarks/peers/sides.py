@@ -188,7 +188,7 @@ class Peer:
         fresh, trunk = parts_of(self.network)
         parts = [(fresh, rate), (trunk, rate * rules.trunk_factor)]
         groups = [{"params": p, "lr": r, "initial_lr": r} for p, r in parts if p]
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=rules.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=rules.weight_decay, fused=True)
         self.ema = Ema(self.network.named_parameters(), rules.ema_decay)
         self.step = 0
         self._restore()

@@ -49,7 +49,8 @@ def train_autoencoder(
     """
     autoencoder.requires_grad_(True).train()
     rate, steps = options.autoencoder_lr, options.autoencoder_steps
-    optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=rate, weight_decay=0.0)
+    parameters = autoencoder.parameters()
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
     for step in range(steps):
         if is_cancelled and is_cancelled():

@@ -47,7 +47,8 @@ def train_prior(
     varied, seed = options.augmentation, options.seed
     kept = MaskLatents(network, data, varied, seed, 0, rules.precision, device)
     unet = network.unet.train()
-    optimiser = torch.optim.AdamW(unet.parameters(), lr=rules.learning_rate, weight_decay=0.0)
+    rate = rules.learning_rate
+    optimiser = torch.optim.AdamW(unet.parameters(), lr=rate, weight_decay=0.0, fused=True)
     for step in range(rules.prior_steps):
         if is_cancelled and is_cancelled():
             raise Cancelled

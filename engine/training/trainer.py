@@ -124,7 +124,7 @@ class Trainer:
             if learning:
                 rate = rules.learning_rate * factor
                 groups.append({"params": learning, "lr": rate, "initial_lr": rate})
-        return torch.optim.AdamW(groups, weight_decay=rules.weight_decay)
+        return torch.optim.AdamW(groups, weight_decay=rules.weight_decay, fused=True)
 
     def run(
         self,
