@@ -23,7 +23,7 @@ from engine.system.atomic import draft_beside, publish_folder
 from engine.training.autoencoder import KL_WEIGHT, MASK_AUGMENTATION
 from engine.training.dataset import SliceDataset
 from engine.training.geometry import exclusive, place_randomly, warp
-from engine.training.gradients import descend
+from engine.training.gradients import adamw, descend
 from engine.training.losses import decoded_logits, mask_loss, mask_picture
 from engine.training.options import Augmentation
 from engine.training.randomness import Draw, batch_indices, place_generators, step_generator
@@ -77,8 +77,7 @@ def _train(
     say: Say,
     is_cancelled: Callable[[], bool],
 ) -> None:
-    parameters = autoencoder.parameters()
-    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0, fused=True)
+    optimiser = adamw(autoencoder.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.1)
     for step in range(steps):
         if is_cancelled():

@@ -28,7 +28,7 @@ from engine.training.checkpoint import (
 )
 from engine.training.dataset import SliceDataset
 from engine.training.ema import Ema
-from engine.training.gradients import clip_gradients
+from engine.training.gradients import adamw, clip_gradients
 from engine.training.losses import mask_loss
 from engine.training.options import TrainOptions
 from engine.training.randomness import batch_indices, place_generators, step_generator
@@ -188,7 +188,7 @@ class Peer:
         fresh, trunk = parts_of(self.network)
         parts = [(fresh, rate), (trunk, rate * rules.trunk_factor)]
         groups = [{"params": p, "lr": r, "initial_lr": r} for p, r in parts if p]
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=rules.weight_decay, fused=True)
+        self.optimiser = adamw(groups, rate, rules.weight_decay)
         self.ema = Ema(self.network.named_parameters(), rules.ema_decay)
         self.step = 0
         self._restore()

@@ -12,7 +12,7 @@ from engine.errors import Cancelled
 from engine.evaluation.metrics import dice
 from engine.training.dataset import SliceDataset
 from engine.training.geometry import exclusive, place_randomly, warp
-from engine.training.gradients import descend
+from engine.training.gradients import adamw, descend
 from engine.training.losses import decoded_logits, mask_loss, mask_picture
 from engine.training.options import Augmentation, Optimisation
 from engine.training.randomness import Draw, batch_indices, place_generators, step_generator
@@ -49,8 +49,7 @@ def train_autoencoder(
     """
     autoencoder.requires_grad_(True).train()
     rate, steps = options.autoencoder_lr, options.autoencoder_steps
-    parameters = autoencoder.parameters()
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, fused=True)
+    optimiser = adamw(autoencoder.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
     for step in range(steps):
         if is_cancelled and is_cancelled():

@@ -11,7 +11,7 @@ from engine.sdseg.config import LATENT_CHANNELS
 from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
 from engine.training.dataset import SliceDataset
-from engine.training.gradients import descend
+from engine.training.gradients import adamw, descend
 from engine.training.latents import MaskLatents
 from engine.training.losses import noise_and_latent_loss
 from engine.training.options import Optimisation, TrainOptions
@@ -47,8 +47,7 @@ def train_prior(
     varied, seed = options.augmentation, options.seed
     kept = MaskLatents(network, data, varied, seed, 0, rules.precision, device)
     unet = network.unet.train()
-    rate = rules.learning_rate
-    optimiser = torch.optim.AdamW(unet.parameters(), lr=rate, weight_decay=0.0, fused=True)
+    optimiser = adamw(unet.parameters(), rules.learning_rate)
     for step in range(rules.prior_steps):
         if is_cancelled and is_cancelled():
             raise Cancelled

@@ -27,7 +27,7 @@ from engine.training.checkpoint import (
 from engine.training.curves import EVERY, Curves
 from engine.training.dataset import SliceDataset
 from engine.training.ema import Ema
-from engine.training.gradients import clip_gradients
+from engine.training.gradients import adamw, clip_gradients
 from engine.training.latents import MaskLatents
 from engine.training.objective import Losses
 from engine.training.options import TrainOptions
@@ -124,7 +124,7 @@ class Trainer:
             if learning:
                 rate = rules.learning_rate * factor
                 groups.append({"params": learning, "lr": rate, "initial_lr": rate})
-        return torch.optim.AdamW(groups, weight_decay=rules.weight_decay, fused=True)
+        return adamw(groups, rules.learning_rate, rules.weight_decay)
 
     def run(
         self,
