@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def _main(args: argparse.Namespace) -> int:
 
 
 def _do(args: argparse.Namespace, runs: list[Run], results: Results) -> int:
-    from benchmarks.peers.runner import Setting, do_run
+    from benchmarks.peers.runner import do_run
+    from benchmarks.peers.setting import Setting
     from engine.system.interrupt import Interrupt
 
     _one_thread()
@@ -129,7 +131,8 @@ def _write_tables(results: Results) -> None:
 
 
 def _list(args: argparse.Namespace, runs: list[Run], results: Results) -> int:
-    from benchmarks.peers.runner import Setting, is_unfinished
+    from benchmarks.peers.runner import is_unfinished
+    from benchmarks.peers.setting import Setting
 
     setting = Setting(args.data or Path(), args.work, results, args.trial_seconds)
     for run in runs:
@@ -145,7 +148,8 @@ def _list(args: argparse.Namespace, runs: list[Run], results: Results) -> int:
 
 
 def _stale(run: Run, mark: str, setting: object) -> str:
-    from benchmarks.peers.runner import Setting, fingerprint
+    from benchmarks.peers.runner import fingerprint
+    from benchmarks.peers.setting import Setting
 
     assert isinstance(setting, Setting)
     try:
@@ -182,7 +186,8 @@ def _score_model(args: argparse.Namespace) -> int:
 
 
 def _time_steps(args: argparse.Namespace, runs: list[Run], results: Results) -> int:
-    from benchmarks.peers.runner import Setting, seconds_per_step
+    from benchmarks.peers.clock import step_cost
+    from benchmarks.peers.setting import Setting
 
     _one_thread()
     setting = Setting(args.data, args.work, results)
@@ -190,7 +195,7 @@ def _time_steps(args: argparse.Namespace, runs: list[Run], results: Results) -> 
     for data_set in sets:
         for side in SIDES:
             run = Run("a", data_set, side)
-            found = seconds_per_step(run, setting, args.time_steps)
+            found = asdict(step_cost(run, setting, args.time_steps))
             print(f"{data_set:12} {side:8} " + "  ".join(f"{k} {v:.4g}" for k, v in found.items()))
     return 0
 

@@ -20,7 +20,7 @@ SIDES = {
     "dynunet": "MONAI DynUNet from scratch",
 }
 CPU_PER_MINUTE = 2.0  # a minute stands for two minutes of processor time: both cores of a laptop
-MINUTES = {"t": 5.0, "a": 5.0, "c": 60.0}  # part b: what the shipped model took
+MINUTES = {"t": 5.0, "a": 5.0, "c": 60.0}  # part b: what the shipped recipe takes
 SEEDS = {"lungs": 3, "polyp": 3}  # of part a; one on the others
 TUNED_ON = ("polyp", "lungs")
 RATES = {"fpn": (5e-4, 1e-3, 2e-3), "unet": (5e-4, 1e-3, 2e-3)}
@@ -34,8 +34,8 @@ class Run:
     """One training run with its scores, or the scores of a shipped model.
 
     Attributes:
-        part: "t" tuning of the peers' rates on val; "a" five minutes each; "b" the shipped
-            models' time; "c" an hour of DynUNet.
+        part: "t" tuning of the peers' rates on val; "a" five minutes each; "b" the time
+            that the shipped recipes take; "c" an hour of DynUNet.
         data_set: of `DATA_SETS`.
         side: of `SIDES`.
         seed: of everything random.

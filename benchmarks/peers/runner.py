@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +11,19 @@ import torch
 from benchmarks.peers.answers import PeerSegmenter
 from benchmarks.peers.budget import Budget
 from benchmarks.peers.claim import claim
+from benchmarks.peers.clock import processor, recipe_seconds
 from benchmarks.peers.plan import CPU_PER_MINUTE, MINUTES, Run, planned
-from benchmarks.peers.recipes import deciding, digest, five_minutes, read_recipe
-from benchmarks.peers.results import Result, Results
+from benchmarks.peers.recipes import deciding, digest
+from benchmarks.peers.results import Result
 from benchmarks.peers.scores import score_all, score_plain, summary
+from benchmarks.peers.setting import Setting, options_for, shipped_model
 from benchmarks.peers.sides import Side, begin
 from engine.domain.targets import Target
 from engine.errors import Cancelled, UserError
 from engine.evaluation.pairs import Pair, find_pairs, read_names
-from engine.models.store import ModelEntry, read_entry
+from engine.models.store import ModelEntry
 from engine.sdseg.segmenter import Segmenter
 from engine.system.atomic import atomic_write
-from engine.system.resources import resource_path
 from engine.training.checkpoint import TENSORS, read_state
 from engine.training.options import TrainOptions
 from engine.training.run import read_data
@@ -34,44 +33,8 @@ TELL_EVERY = 30.0
 DECIDES = "decides.txt"
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all runs of a command share.
-
-    Attributes:
-        data: holds one folder a data set.
-        work: for unfinished runs; may be deleted.
-        results: where results are kept.
-        seconds: of processor time instead of the plan's, for a trial; None is the plan's.
-        say: told what happens.
-        is_cancelled: asked at each step.
-    """
-
-    data: Path
-    work: Path
-    results: Results
-    seconds: float | None = None
-    say: Callable[[str], None] = print
-    is_cancelled: Callable[[], bool] = lambda: False
-
-
-def shipped_model(run: Run) -> ModelEntry:
-    """The built-in model of a run's data set.
-
-    Raises:
-        UserError: it is not there yet.
-    """
-    try:
-        return read_entry(resource_path("models", run.recipe))
-    except UserError as error:
-        raise UserError(
-            f"{run.name} waits for the built-in model {run.recipe}.",
-            hint=f"Train it with resources/recipes/{run.recipe}.args first.",
-        ) from error
-
-
 def seconds_of(run: Run, setting: Setting) -> float:
-    """Processor time of a run: the plan's, or what the shipped model says it took.
+    """Processor time of a run: the plan's, or what the shipped model's recipe takes here.
 
     Raises:
         UserError: the shipped model is not there, or does not say.
@@ -79,16 +42,8 @@ def seconds_of(run: Run, setting: Setting) -> float:
     if setting.seconds is not None:
         return setting.seconds
     if run.part == "b":
-        minutes = shipped_model(run).info.lineage.cpu_minutes
-        if not minutes:
-            raise UserError(f"The built-in model {run.recipe} does not say what it took to train.")
-        return minutes * 60.0
+        return recipe_seconds(run, setting)
     return MINUTES[run.part] * CPU_PER_MINUTE * 60.0
-
-
-def options_for(run: Run, setting: Setting) -> TrainOptions:
-    """The recipe's options for a run of limited time."""
-    return five_minutes(read_recipe(run, setting.data, setting.work / run.name))
 
 
 def fingerprint(run: Run, setting: Setting) -> str:
@@ -96,8 +51,10 @@ def fingerprint(run: Run, setting: Setting) -> str:
     if run.is_shipped:
         return digest({"model": shipped_model(run).sha256})
     rate = setting.results.rate_of(run)[0]
-    decides = deciding(run, options_for(run, setting), rate)
-    return digest({**decides, "side": run.side, "seconds": seconds_of(run, setting)})
+    decides = {**deciding(run, options_for(run, setting), rate), "side": run.side}
+    if run.part == "b" and setting.seconds is None:  # its time follows from the model
+        return digest({**decides, "model": shipped_model(run).sha256})
+    return digest({**decides, "seconds": seconds_of(run, setting)})
 
 
 def do_run(run: Run, setting: Setting) -> bool:
@@ -128,7 +85,8 @@ def _shipped(run: Run, setting: Setting) -> Result:
     lineage = entry.info.lineage
     return {
         **_head(run, fingerprint(run, setting)),
-        "cpu_seconds": (lineage.cpu_minutes or 0.0) * 60.0,
+        "cpu_seconds": round(seconds_of(run, setting), 1),
+        "cpu_seconds_where_it_was_trained": (lineage.cpu_minutes or 0.0) * 60.0,
         "steps": lineage.steps,
         "model_sha256": entry.sha256,
         **_scores(run, segmenter, targets_of(entry), options, setting),
@@ -171,13 +129,8 @@ def _head(run: Run, mark: str) -> dict[str, Any]:
     return {
         "run": run.name, "part": run.part, "data_set": run.data_set, "side": run.side,
         "seed": run.seed, "fingerprint": mark, "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "processor": _processor(),
+        "threads": torch.get_num_threads(), "processor": processor(),
     }  # fmt: skip
-
-
-def _processor() -> str:
-    """Equal times are only fair on equal processors."""
-    return str(getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "unknown"))
 
 
 def _adopt(run: Run, options: TrainOptions, mark: str, setting: Setting) -> str:
@@ -248,29 +201,6 @@ def _scores(
     if not run.only_val and options.test is not None:
         found |= score_all(segmenter, pairs(options.test), targets, ask)
     return found
-
-
-def seconds_per_step(run: Run, setting: Setting, steps: int) -> dict[str, float]:
-    """Median processor time of one step of a side; nothing is kept."""
-    from statistics import median
-
-    options = options_for(run, setting)
-    few = replace(options, optimisation=replace(options.optimisation, autoencoder_steps=steps))
-    shutil.rmtree(few.run_folder, ignore_errors=True)
-    data = read_data(few, lambda _: None)
-    budget = Budget(1e9)
-    rate = setting.results.rate_of(run)[0]
-    side = begin(run.side, rate, few, data, budget, lambda _: None)
-    autoencoder = budget.spent / max(steps, 1)
-    took: list[float] = []
-    for _ in range(steps):
-        before = budget.spent
-        with budget.counting():
-            side.update()
-        took.append(budget.spent - before)
-    shutil.rmtree(few.run_folder, ignore_errors=True)
-    found = {"step": median(took), "batch": few.optimisation.batch, "size": few.preprocessing.size}
-    return {**found, "parameters": side.parameters, "autoencoder_step": autoencoder}
 
 
 def is_unfinished(run: Run, setting: Setting) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.peers.results import Results
-from benchmarks.peers.runner import Setting
+from benchmarks.peers.setting import Setting
 
 
 def write_data(folder: Path) -> Path:

@@ -21,7 +21,8 @@ from benchmarks.peers.claim import claim
 from benchmarks.peers.networks import make_network, outputs_of
 from benchmarks.peers.plan import RATES, UNTUNED, Run, chosen, planned
 from benchmarks.peers.results import Results
-from benchmarks.peers.runner import do_run, fingerprint, options_for
+from benchmarks.peers.runner import do_run, fingerprint
+from benchmarks.peers.setting import options_for
 from benchmarks.peers.sides import begin
 from benchmarks.peers.tables import between, part_tables, write_tables
 from engine.domain.requests import SegmentRequest

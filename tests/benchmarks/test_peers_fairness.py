@@ -14,9 +14,11 @@ from benchmarks.peers import sides
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.budget import Budget
 from benchmarks.peers.claim import claim
+from benchmarks.peers.clock import recipe_seconds
 from benchmarks.peers.networks import make_network
 from benchmarks.peers.plan import Run
-from benchmarks.peers.runner import Setting, do_run, options_for
+from benchmarks.peers.runner import do_run, fingerprint
+from benchmarks.peers.setting import Setting, options_for, shipped_model
 from benchmarks.peers.sides import Peer, begin
 from engine.errors import UserError
 from engine.models.schema import Preprocessing
@@ -101,3 +103,24 @@ def test_a_tuning_run_s_training_is_not_repeated_and_stale_results_are_named(
     (setting.data / "polyp" / "train.txt").write_text("p0\np1")
     assert main(words) == 0 and f"{RUN.name}  stale" in capsys.readouterr().out
     assert setting.results.file(RUN).read_bytes() == kept
+
+
+def test_the_peers_get_the_time_that_the_shipped_recipe_takes_on_this_computer(
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    setting = setting_of(tmp_path, seconds=None, say=told.append)
+    run = Run("b", "polyp", "fpn")
+    steps = shipped_model(run).info.lineage.steps
+    assert steps
+    seconds = recipe_seconds(run, setting, steps=1)
+    assert 0.01 * steps < seconds < 100.0 * steps  # of a step at 256 px
+    assert len(told) == 1 and not list(setting.work.glob("*-timed"))
+
+    assert recipe_seconds(replace(run, side="unet"), setting, steps=1) == seconds
+    assert len(told) == 1  # timed once
+    (note,) = (setting.work / "clock").glob("polyp-*.json")
+    mark = fingerprint(run, setting)
+    note.write_text('{"seconds": 7.0}')
+    assert recipe_seconds(run, setting, steps=1) == 7.0
+    assert fingerprint(run, setting) == mark  # another computer makes no result stale
