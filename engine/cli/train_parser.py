@@ -205,6 +205,10 @@ def _add_network(group: Any) -> None:
     )  # fmt: skip
     _add(group, "--autoencoder-steps", whole(1), 2000, "of a fresh autoencoder")
     _add(group, "--autoencoder-lr", number(0, above=True), 2e-3, "its largest rate", "RATE")
+    _add(
+        group, "--autoencoder-coverage", number(0), 0.0,
+        "weight of a latent channel a class: what it covers of each cell",
+    )  # fmt: skip
 
 
 def _add_learning(group: Any) -> None:

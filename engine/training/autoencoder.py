@@ -10,6 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from engine.errors import Cancelled
 from engine.evaluation.metrics import dice
+from engine.sdseg.config import DOWN_SAMPLING
 from engine.training.dataset import SliceDataset
 from engine.training.geometry import exclusive, place_randomly, warp
 from engine.training.gradients import adamw, descend
@@ -19,6 +20,7 @@ from engine.training.randomness import Draw, batch_indices, place_generators, st
 from engine.training.validation import found_classes
 
 KL_WEIGHT = 1e-6  # as latent diffusion's autoencoders: a hint of regularity, no more
+COVERAGE_RANGE = 2.0  # a latent channel is -2 where its class covers nothing of a cell, 2 where all
 # Masks in every position and size, whatever the pictures' own augmentation is.
 MASK_AUGMENTATION = Augmentation(flips="hv", rotate=180.0, scale=(0.5, 2.0), aspect=0.4, shift=0.25)
 
@@ -95,7 +97,25 @@ def _loss(
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1.0 - posterior.logvar).float().mean()
     reconstruction = F.l1_loss(decoded, picture)
     entropy_and_dice = mask_loss(decoded_logits(decoded, masks.shape[1]), masks)
-    return reconstruction + entropy_and_dice + KL_WEIGHT * kl
+    coverage = coverage_loss(posterior.mean.float(), masks) if options.autoencoder_coverage else 0.0
+    return (
+        reconstruction + entropy_and_dice + KL_WEIGHT * kl + options.autoencoder_coverage * coverage
+    )
+
+
+def coverage_loss(latent: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """How far the first latent channels are from what each class covers of a cell; mean square.
+
+    A latent that is free tells classes apart by whatever is enough for the decoder: small, rare
+    ones lie so close to the background's that what the U-Net estimates falls short of them.
+    Squares, since the median of a rare class's coverage is nothing.
+
+    Args:
+        latent: [B, 4, h, w], not scaled.
+        masks: [B, C, 8 h, 8 w] in {0, 1}, C at most 4.
+    """
+    covered = F.avg_pool2d(masks, DOWN_SAMPLING) * 2.0 - 1.0
+    return F.mse_loss(latent[:, : masks.shape[1]], COVERAGE_RANGE * covered)
 
 
 @torch.inference_mode()

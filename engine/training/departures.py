@@ -89,6 +89,8 @@ def _of_optimisation(rules: Optimisation) -> Iterator[str]:
         yield "The vision encoder's pre-trained part was frozen."
     if rules.prior_steps:
         yield f"The U-Net learnt mask latents alone for {rules.prior_steps} steps first."
+    if rules.autoencoder_coverage:
+        yield "The autoencoder learnt to keep in a latent channel what each class covers of a cell."
     if rules.latent_variants:
         yield f"Each picture was seen in {rules.latent_variants} fixed positions."
     if rules.ema_all:

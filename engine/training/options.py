@@ -104,6 +104,7 @@ class Optimisation:
         ema_all: average the vision encoder too; the paper's code averages the U-Net alone.
         precision: "fp32" or "bf16" (autocast in the forward pass).
         autoencoder_steps, autoencoder_lr: of the compact autoencoder, trained first on the masks.
+        autoencoder_coverage: weight of its term that gives each class a latent channel of its own.
     """
 
     steps: int = 100_000
@@ -125,6 +126,7 @@ class Optimisation:
     precision: Literal["fp32", "bf16"] = "fp32"
     autoencoder_steps: int = 2000
     autoencoder_lr: float = 2e-3
+    autoencoder_coverage: float = 0.0
 
     @property
     def learning_rate(self) -> float:

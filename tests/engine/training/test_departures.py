@@ -57,6 +57,7 @@ def test_the_paper_s_own_training_departs_in_nothing() -> None:
         ({"augmentation": Augmentation(effects=(("bias_field", 0.2),))}, "flips: bias field"),
         ({"augmentation": Augmentation(jpeg=40, levels=(0.1, 0.9))}, "levels, jpeg"),
         ({"optimisation": Optimisation(ema_all=True)}, "averaged too"),
+        ({"optimisation": Optimisation(autoencoder_coverage=5.0)}, "covers of a cell"),
         ({"optimisation": Optimisation(steps=500)}, "steps 500 (paper: 100000)"),
         ({"optimisation": Optimisation(scale_lr=False)}, "rate 1e-05 (paper: 4e-05)"),
         ({"optimisation": Optimisation(precision="bf16")}, "bf16"),

@@ -10,8 +10,11 @@ from engine.domain.requests import SegmentRequest
 from engine.sdseg.config import TINY
 from engine.sdseg.network import SDSegNetwork, class_maps
 from engine.sdseg.segmenter import Segmenter
+from engine.training.autoencoder import COVERAGE_RANGE, coverage_loss, train_autoencoder
+from engine.training.dataset import SliceDataset
 from engine.training.geometry import exclusive
 from engine.training.losses import decoded_logits, mask_loss, mask_picture
+from engine.training.options import Optimisation
 from engine.training.validation import best_temperature, found_classes
 from tests.tiny_model import picture_scan, save_two_class
 
@@ -90,8 +93,6 @@ def test_samples_of_several_classes_give_a_stability_map(tmp_path: Path) -> None
 
 
 def test_the_temperature_follows_how_sure_the_scores_may_be() -> None:
-    from engine.training.dataset import SliceDataset
-
     network = SDSegNetwork.build(replace(TINY, channel_classes=2)).eval()
     masks = (two_classes(64) * 255).to(torch.uint8)
     data = SliceDataset(
@@ -103,3 +104,36 @@ def test_the_temperature_follows_how_sure_the_scores_may_be() -> None:
     noisy = right + torch.randn(right.shape, generator=torch.Generator().manual_seed(0)) * 2
     network.scores = lambda z0: noisy  # type: ignore[method-assign]
     assert best_temperature(network, data, torch.device("cpu"), 0) > 3 * sure
+
+
+def test_coverage_is_what_a_class_covers_of_each_cell() -> None:
+    masks = two_classes(48)  # the left two columns of cells, and the middle two
+    latent = torch.full((1, 4, 6, 6), -COVERAGE_RANGE)
+    latent[:, 0, :, :2] = latent[:, 1, :, 2:4] = COVERAGE_RANGE
+    latent[:, 2:] = 7.0  # what is left is free
+    assert coverage_loss(latent, masks) == 0
+    assert coverage_loss(-latent, masks) == 4 * COVERAGE_RANGE**2
+    half = masks.clone()
+    half[:, 0, :, 12:16] = 0
+    assert coverage_loss(latent, half) == COVERAGE_RANGE**2 / 12  # one column of cells of 12
+
+
+def test_with_coverage_a_small_class_lies_as_far_from_the_background_as_a_large_one() -> None:
+    masks = torch.zeros(4, 2, 64, 64, dtype=torch.uint8)
+    masks[:, 0, 8:40, 8:40] = 255
+    masks[:1, 1, 48:58, 48:58] = 255  # in one picture of four
+    pictures = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    data = SliceDataset(pictures, masks, torch.arange(4), tuple("abcd"))
+    torch.manual_seed(0)
+    network = SDSegNetwork.build(replace(TINY, channel_classes=2))
+    rules = Optimisation(
+        batch=8, autoencoder_steps=100, autoencoder_lr=1e-2, autoencoder_coverage=5.0
+    )
+    train_autoencoder(network.autoencoder, data, rules, 0, torch.device("cpu"))
+    seen = (masks > 0).float()
+    latent = network.autoencoder.encode(mask_picture(seen)).latent_dist.mode()
+    background = latent[0, :, 0, 7]
+    large = (latent[0, 0, 3, 3] - background[0]).item()
+    small = (latent[0, 1, 6, 6] - background[1]).item()
+    assert large > COVERAGE_RANGE and small > COVERAGE_RANGE
+    assert coverage_loss(latent, seen) < 0.3 * COVERAGE_RANGE**2
