@@ -68,7 +68,8 @@ class Losses(nn.Module):
     def corners(self, masks: Tensor, generators: Sequence[torch.Generator]) -> list[Corner] | None:
         """Where each picture is decoded for the mask term, as (row, column) of a latent cell.
 
-        A random pixel of the target lies inside where there is one.
+        A random pixel of the target lies inside where there is one; of several classes each that
+        is there has the same chance, or a large one would crowd a small one out.
 
         Args:
             masks: [B, C, S, S] in {0, 1}.
@@ -78,8 +79,8 @@ class Losses(nn.Module):
             return None
         found: list[Corner] = []
         for mask, generator in zip(masks, generators, strict=True):
-            spots = torch.nonzero(mask.any(dim=0))
             row, column, pick = torch.rand(3, generator=generator).tolist()
+            spots = torch.nonzero(_one_class(mask, generator))
             last = self.cells - self.crop
             corner = [int(row * (last + 1)), int(column * (last + 1))]
             if len(spots):
@@ -157,3 +158,11 @@ class Losses(nn.Module):
             for m, (r, c) in zip(masks, corners, strict=True)
         ]
         return torch.stack(cells), torch.stack(parts)
+
+
+def _one_class(mask: Tensor, generator: torch.Generator) -> Tensor:
+    """[S, S] of a class that a mask [C, S, S] holds, at random; all 0 where it holds none."""
+    held = mask[mask.any(dim=2).any(dim=1)]
+    if len(held) < 2:
+        return held[0] if len(held) else mask[0]
+    return held[int(torch.randint(len(held), (1,), generator=generator))]

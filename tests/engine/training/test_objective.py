@@ -50,6 +50,20 @@ def test_the_decoded_part_lies_inside_and_shows_the_target() -> None:
     assert found == {(r, c) for r in range(4) for c in range(4)}
 
 
+def test_a_small_class_is_decoded_as_often_as_a_large_one() -> None:
+    part = losses(0.5)
+    masks = torch.zeros(1, 2, 64, 64)
+    masks[:, 0, 32:] = 1
+    masks[:, 1, 2, 2] = 1  # one pixel far from it
+    shown = 0
+    for step in range(200):
+        ((row, column),) = part.corners(masks, draws(1, step)) or []
+        pixels = masks[0, :, row * 8 : row * 8 + 32, column * 8 : column * 8 + 32]
+        assert pixels.any()
+        shown += bool(pixels[1].any())
+    assert 70 < shown < 130
+
+
 def test_without_a_target_the_decoded_part_is_anywhere() -> None:
     part = losses(0.5)
     masks = torch.zeros(1, 1, 64, 64)
