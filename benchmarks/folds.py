@@ -5,7 +5,8 @@
 trains the recipe once a fold on all other patients (one of them is val) and writes
 `benchmarks/results/folds/NAME-foldN.json`; a fold that is there is not run again, and an
 interrupted one goes on from its last checkpoint. One of an earlier recipe is named and stays until
-its file is deleted. `--table` prints what is there.
+its file is deleted. `--table` prints what is there. A model that was trained meanwhile gets the
+figures onto its card with `--onto MODEL`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,19 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from engine.cli.values import target
+from engine.domain.targets import Target
+from engine.evaluation.pairs import find_pairs
 from engine.evaluation.scores import interval, mean_of
+from engine.models.card import render_card
+from engine.models.schema import CARD, MODEL_JSON
+from engine.models.store import read_entry
 from engine.system.atomic import atomic_write_text
 
 RESULTS = Path("benchmarks/results/folds")
@@ -105,28 +114,95 @@ def _sdseg(*words: str) -> None:
     subprocess.run([sys.executable, "main.py", *words], check=True)
 
 
-def dice_by_target(recipe: str) -> tuple[int, dict[str, list[float]]]:
-    """How many folds there are, and the Dice of all their cases, by target."""
-    rows: dict[str, list[float]] = {}
-    files = sorted(RESULTS.glob(f"{recipe}-fold*.json"))
-    for file in files:
-        for case in json.loads(file.read_text())["cases"]:
-            for name, figures in case["targets"].items():
-                rows.setdefault(name, []).append(figures["dice"])
-    return len(files), rows
+@dataclass
+class TargetScores:
+    """Dice of one target over all folds.
 
-
-def table(count: int, rows: dict[str, list[float]]) -> list[str]:
-    """Mean Dice over the cases of all folds, with its bootstrap interval.
-
-    A case without the target counts 1 if none is found in it, else 0.
+    Attributes:
+        shown: of the cases whose truth holds the target.
+        absent: of the others: 1 where nothing was found, else 0.
     """
-    head = ["| target | cases | Dice | 95 % interval |", "|---|---|---|---|"]
+
+    shown: list[float] = field(default_factory=list)
+    absent: list[float] = field(default_factory=list)
+
+
+def targets_of(recipe: Path) -> dict[str, Target]:
+    """A recipe's targets, by name."""
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    words = [word for line in lines if not line.startswith("#") for word in line.split()]
+    told = [target(word) for option, word in pairwise(words) if option == "--target"]
+    return {found.name: found for found in told}
+
+
+def dice_by_target(
+    recipe: str, data: Path, targets: dict[str, Target]
+) -> tuple[int, dict[str, TargetScores]]:
+    """How many folds there are, and the Dice of all their cases, by target.
+
+    Args:
+        recipe: its name.
+        data: holds images and masks, which tell where a target is shown.
+        targets: of the recipe.
+    """
+    scores = {name: TargetScores() for name in targets}
+    files = sorted(RESULTS.glob(f"{recipe}-fold*.json"))
+    cases = [case for file in files for case in json.loads(file.read_text())["cases"]]
+    names = [case["case"] for case in cases]
+    for case, pair in zip(cases, find_pairs(data / "images", data / "masks", names), strict=True):
+        truth = pair.read()[1]
+        for name, found in scores.items():
+            side = found.shown if targets[name].of(truth).any() else found.absent
+            side.append(case["targets"][name]["dice"])
+    return len(files), scores
+
+
+def table(count: int, scores: dict[str, TargetScores]) -> list[str]:
+    """Mean Dice over the cases of all folds that show a target, with its bootstrap interval."""
+    head = [
+        "| target | cases that show it | Dice | 95 % interval | cases without it | nothing found |",
+        "|---|---|---|---|---|---|",
+    ]
     lines = [f"{count} folds", *head]
-    for name, values in rows.items():
-        low, high = interval(values) or (0.0, 0.0)
-        lines.append(f"| {name} | {len(values)} | {mean_of(values):.4f} | {low:.3f}-{high:.3f} |")
+    for name, found in scores.items():
+        low, high = interval(found.shown) or (0.0, 0.0)
+        lines.append(
+            f"| {name} | {len(found.shown)} | {mean_of(found.shown):.4f} | {low:.3f}-{high:.3f} "
+            f"| {len(found.absent)} | {sum(found.absent):.0f} |"
+        )
     return lines
+
+
+def figures(count: int, scores: dict[str, TargetScores]) -> dict[str, float]:
+    """For `train --more-scores`."""
+    what = f"leave-patients-out in {count} folds"
+    told: dict[str, float] = {}
+    for name, found in scores.items():
+        if found.shown:
+            mean = mean_of(found.shown) or 0.0
+            told[f"Dice of {name}, {what}, {len(found.shown)} slices that show it"] = mean
+        if found.absent:
+            share = 1.0 - sum(found.absent) / len(found.absent)
+            told[f"finds of {name} in {len(found.absent)} slices without it, the same folds"] = (
+                share
+            )
+    return told
+
+
+def put_onto(model: Path, told: dict[str, float]) -> None:
+    """Writes figures into a finished model's `model.json` and card, in place of older ones.
+
+    Args:
+        model: folder.
+        told: from `figures`.
+    """
+    info = read_entry(model).info
+    kept = {name: value for name, value in info.scores.items() if " folds" not in name}
+    info = info.model_copy(update={"scores": {**kept, **told}})
+    card = (model / CARD).read_text(encoding="utf-8")
+    notes = card.partition("## Limits\n\n")[2].strip()
+    atomic_write_text(model / CARD, render_card(info, notes))
+    atomic_write_text(model / MODEL_JSON, info.model_dump_json(indent=1))
 
 
 def main() -> None:
@@ -137,18 +213,21 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="one fold, from 1")
     parser.add_argument("--work", type=Path, default=Path("build/folds"))
     parser.add_argument("--table", action="store_true", help="only print what is there")
+    parser.add_argument("--onto", type=Path, metavar="MODEL", help="put them on its card as well")
     args = parser.parse_args()
     if not args.table:
         stems = [w for n in SPLITS for w in (args.data / f"{n}.txt").read_text().split()]
         for number, split in enumerate(folds_of(stems, args.folds), 1):
             if args.only in (None, number):
                 run_fold(args.recipe, args.data.resolve(), number, split, args.work)
-    count, rows = dice_by_target(args.recipe)
-    print("\n".join(table(count, rows)))
-    if rows:  # for `train --more-scores`
-        what = f"leave-patients-out in {count} folds"
-        figures = {f"Dice of {n}, {what}, {len(v)} cases": mean_of(v) for n, v in rows.items()}
-        atomic_write_text(RESULTS / f"{args.recipe}.json", json.dumps(figures, indent=1))
+    targets = targets_of(RECIPES / f"{args.recipe}.args")
+    count, scores = dice_by_target(args.recipe, args.data.resolve(), targets)
+    if count:
+        print("\n".join(table(count, scores)))
+        told = figures(count, scores)
+        atomic_write_text(RESULTS / f"{args.recipe}.json", json.dumps(told, indent=1))
+        if args.onto:
+            put_onto(args.onto, told)
 
 
 if __name__ == "__main__":
