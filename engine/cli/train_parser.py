@@ -134,7 +134,7 @@ def _add_data(group: Any) -> None:
         ("val", "FILE", "stems to watch the run by"),
         ("test", "FILE", "stems that are only scored, at the end"),
         ("labels", "FILE", "names of the mask values (labels.json)"),
-        ("groups", "FILE", "CSV (stem,patient) that tells the patient of each case"),
+        ("groups", "FILE", "CSV (stem,patient): the patient of each case"),
     ):
         group.add_argument(f"--{name}", type=Path, metavar=metavar, help=words)
 
@@ -207,7 +207,7 @@ def _add_network(group: Any) -> None:
     _add(group, "--autoencoder-lr", number(0, above=True), 2e-3, "its largest rate", "RATE")
     _add(
         group, "--autoencoder-coverage", number(0), 0.0,
-        "weight of a latent channel a class: what it covers of each cell",
+        "weight of a latent channel for each class",
     )  # fmt: skip
 
 
