@@ -165,9 +165,11 @@ def table(count: int, scores: dict[str, TargetScores]) -> list[str]:
     ]
     lines = [f"{count} folds", *head]
     for name, found in scores.items():
-        low, high = interval(found.shown) or (0.0, 0.0)
+        mean, ends = mean_of(found.shown), interval(found.shown)
+        dice = "-" if mean is None else f"{mean:.4f}"
+        between = "-" if ends is None else f"{ends[0]:.3f}-{ends[1]:.3f}"
         lines.append(
-            f"| {name} | {len(found.shown)} | {mean_of(found.shown):.4f} | {low:.3f}-{high:.3f} "
+            f"| {name} | {len(found.shown)} | {dice} | {between} "
             f"| {len(found.absent)} | {sum(found.absent):.0f} |"
         )
     return lines
@@ -191,6 +193,8 @@ def figures(count: int, scores: dict[str, TargetScores]) -> dict[str, float]:
 
 def put_onto(model: Path, told: dict[str, float]) -> None:
     """Writes figures into a finished model's `model.json` and card, in place of older ones.
+
+    The weights stay; the model's hash is another afterwards, so do it before the model is in use.
 
     Args:
         model: folder.

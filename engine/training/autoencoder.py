@@ -39,7 +39,7 @@ def train_autoencoder(
     Args:
         autoencoder: fresh weights; changed in place.
         data: only its masks are used.
-        options: steps, rate, batch, precision.
+        options: steps, rate, batch, precision, weight of the coverage term.
         seed: of order, augmentation and posterior.
         device: where the autoencoder is.
         progress: called with (step, loss).

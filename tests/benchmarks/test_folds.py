@@ -59,6 +59,8 @@ def test_the_table_tells_slices_that_show_a_target_from_others(
     liver, kidney = folds.table(count, scores)[-2:]
     assert liver.startswith("| liver | 2 | 0.6000 | ") and liver.endswith("| 2 | 1 |")
     assert kidney.startswith("| kidney | 1 | 0.7000 | ") and kidney.endswith("| 3 | 3 |")
+    nowhere = folds.table(1, {"spleen": folds.TargetScores(absent=[1, 0])})
+    assert nowhere[-1] == "| spleen | 0 | - | - | 2 | 1 |"
     told = folds.figures(count, scores)
     assert told["Dice of liver, leave-patients-out in 2 folds, 2 slices that show it"] == 0.6
     assert told["finds of liver in 2 slices without it, the same folds"] == 0.5
