@@ -23,10 +23,17 @@ def exclusive(masks: Tensor) -> Tensor:
     """Shares of classes a pixel, [B, C, H, W] in 0..1, as {0, 1} with one class at most."""
     if masks.shape[1] == 1:
         return (masks > 0.5).float()
-    background = 1.0 - masks.sum(dim=1, keepdim=True)
-    winner = torch.cat([background, masks], dim=1).argmax(dim=1)
-    chosen = F.one_hot(winner, masks.shape[1] + 1)[..., 1:]
+    chosen = F.one_hot(likeliest(masks), masks.shape[1] + 1)[..., 1:]
     return chosen.permute(0, 3, 1, 2).float()
+
+
+def likeliest(masks: Tensor) -> Tensor:
+    """The class with the largest share of each pixel, [B, C, H, W] to int64 [B, H, W]; 0 is none.
+
+    The first of several equal ones. `max` is several times as fast as `argmax` over this axis.
+    """
+    background = 1.0 - masks.sum(dim=1, keepdim=True)
+    return torch.cat([background, masks], dim=1).max(dim=1).indices
 
 
 def warp(values: Tensor, matrices: Tensor, side: int | None = None) -> Tensor:

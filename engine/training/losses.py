@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from engine.models.schema import CHANNELS
 from engine.sdseg.network import SDSegNetwork, class_maps
+from engine.training.geometry import likeliest
 
 # The decoder answers about -1 and 1; this makes of it logits of about 2 % and 98 %.
 LOGIT_SCALE = 4.0
@@ -64,8 +64,8 @@ def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
     if masks.shape[1] == 1:
         entropy = F.binary_cross_entropy_with_logits(logits, masks)
         return entropy + dice_loss(logits.sigmoid(), masks)
-    truth = torch.cat([1.0 - masks.sum(dim=1, keepdim=True), masks], dim=1).argmax(dim=1)
-    return F.cross_entropy(logits, truth) + dice_loss(logits.softmax(dim=1)[:, 1:], masks)
+    entropy = F.cross_entropy(logits, likeliest(masks))
+    return entropy + dice_loss(logits.softmax(dim=1)[:, 1:], masks)
 
 
 def decoded_logits(picture: Tensor, classes: int) -> Tensor:

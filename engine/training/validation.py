@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.evaluation.metrics import dice
 from engine.sdseg.network import SDSegNetwork
 from engine.training.dataset import SliceDataset
-from engine.training.geometry import exclusive
+from engine.training.geometry import exclusive, likeliest
 
 EVERY = 4
 TEMPERATURES = tuple(round(0.05 * 1.1**n, 4) for n in range(40))  # 0.05 to 2.06
@@ -71,9 +71,8 @@ def best_temperature(
     kept: list[Tensor] = []
     truths: list[Tensor] = []
     for scores, masks in _answers(network, data, device, seed):
-        classes = torch.cat([1.0 - masks.sum(dim=1, keepdim=True), masks], dim=1).argmax(dim=1)
         kept.append(scores[:, :, ::EVERY, ::EVERY])
-        truths.append(classes[:, ::EVERY, ::EVERY])
+        truths.append(likeliest(masks[:, :, ::EVERY, ::EVERY]))
     maps, truth = torch.cat(kept), torch.cat(truths)
     losses = {t: float(F.cross_entropy(maps / t, truth)) for t in TEMPERATURES}
     return min(losses, key=lambda t: losses[t])
