@@ -5,8 +5,9 @@
 trains the recipe once a fold on all other patients (one of them is val) and writes
 `benchmarks/results/folds/NAME-foldN.json`; a fold that is there is not run again, and an
 interrupted one goes on from its last checkpoint. One of an earlier recipe is named and stays until
-its file is deleted. `--table` prints what is there. A model that was trained meanwhile gets the
-figures onto its card with `--onto MODEL`.
+its file is deleted, and does not count. Two commands may run side by side. `--table` prints what
+is there. With all folds done, a model that was trained meanwhile gets the figures onto its card
+with `--onto MODEL`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.claim import claim
 from engine.cli.values import target
 from engine.domain.targets import Target
-from engine.evaluation.pairs import find_pairs
+from engine.errors import UserError
+from engine.evaluation.pairs import find_pairs, read_names
 from engine.evaluation.scores import interval, mean_of
 from engine.models.card import render_card
 from engine.models.schema import CARD, MODEL_JSON
@@ -35,6 +38,7 @@ from engine.system.atomic import atomic_write_text
 RESULTS = Path("benchmarks/results/folds")
 RECIPES = Path("resources/recipes")
 SPLITS = ("train", "val", "test")
+Split = dict[str, list[str]]  # the stems of each
 FOR_THE_CARD = (
     "#", "--recipe", "--name", "--title", "--kind", "--data-name", "--licence", "--notes",
     "--more-scores",
@@ -46,14 +50,24 @@ def patient_of(stem: str) -> str:
     return stem.rsplit("_", 1)[0]
 
 
-def folds_of(stems: list[str], count: int) -> list[dict[str, list[str]]]:
+def recipe_file(recipe: str) -> Path:
+    """The file of a recipe; it need not be there."""
+    return RECIPES / f"{recipe}.args"
+
+
+def result_file(recipe: str, number: int) -> Path:
+    """Where the result of a fold, counted from 1, is or will be."""
+    return RESULTS / f"{recipe}-fold{number}.json"
+
+
+def folds_of(stems: list[str], count: int) -> list[Split]:
     """Stems of train, val and test of each fold; patients are shared out in order, never split.
 
     The first patient of the next fold is val.
     """
     patients = sorted({patient_of(stem) for stem in stems})
     parts = [part.tolist() for part in np.array_split(patients, count)]
-    found: list[dict[str, list[str]]] = []
+    found: list[Split] = []
     for number, test in enumerate(parts):
         val = [parts[(number + 1) % count][0]]
         rest = [p for p in patients if p not in test and p not in val]
@@ -62,7 +76,7 @@ def folds_of(stems: list[str], count: int) -> list[dict[str, list[str]]]:
     return found
 
 
-def digest_of(recipe: Path, split: dict[str, list[str]]) -> str:
+def digest_of(recipe: Path, split: Split) -> str:
     """Changes when a fold's recipe or lists do; what the recipe tells for the card doesn't count.
 
     Args:
@@ -74,15 +88,27 @@ def digest_of(recipe: Path, split: dict[str, list[str]]) -> str:
     return hashlib.sha256(json.dumps([words, split], sort_keys=True).encode()).hexdigest()[:12]
 
 
-def run_fold(recipe: str, data: Path, number: int, split: dict[str, list[str]], work: Path) -> None:
-    """Trains and scores one fold in processes of their own; writes its result."""
-    result = RESULTS / f"{recipe}-fold{number}.json"
-    mark = digest_of(RECIPES / f"{recipe}.args", split)
-    if result.exists():
-        if json.loads(result.read_text()).get("decides") != mark:
-            print(f"{result.name}: recipe or lists changed; delete it to run the fold anew")
-        return
+def run_fold(recipe: str, data: Path, number: int, split: Split, work: Path) -> None:
+    """Trains and scores one fold in processes of their own; writes its result.
+
+    Raises:
+        UserError: training or scoring failed; they have said why.
+    """
+    mark = digest_of(recipe_file(recipe), split)
     folder = work / f"{recipe}-fold{number}-{mark}"  # what another recipe left is not gone on with
+    with claim(folder) as mine:
+        result = result_file(recipe, number)
+        if result.exists():
+            if json.loads(result.read_text()).get("decides") != mark:
+                print(f"{result.name}: recipe or lists changed; delete it to run the fold anew")
+        elif not mine:
+            print(f"fold {number}: another is at it")
+        else:
+            _train_and_score(recipe, data, number, split, folder)
+
+
+def _train_and_score(recipe: str, data: Path, number: int, split: Split, folder: Path) -> None:
+    result, mark = result_file(recipe, number), digest_of(recipe_file(recipe), split)
     folder.mkdir(parents=True, exist_ok=True)
     for name, stems in split.items():
         (folder / f"{name}.txt").write_text("\n".join(stems) + "\n")
@@ -90,7 +116,7 @@ def run_fold(recipe: str, data: Path, number: int, split: dict[str, list[str]], 
     model, report = folder / "model", folder / "report.json"
     if not model.exists():
         _sdseg(
-            "train", f"@{RECIPES}/{recipe}.args", *files, "--output", str(model),
+            "train", f"@{recipe_file(recipe)}", *files, "--output", str(model),
             "--labels", str(data / "labels.json"), "--resume",
             *(x for n in SPLITS for x in (f"--{n}", str(folder / f"{n}.txt"))),
         )  # fmt: skip
@@ -111,7 +137,9 @@ def run_fold(recipe: str, data: Path, number: int, split: dict[str, list[str]], 
 
 
 def _sdseg(*words: str) -> None:
-    subprocess.run([sys.executable, "main.py", *words], check=True)
+    done = subprocess.run([sys.executable, "main.py", *words], check=False)
+    if done.returncode:
+        raise UserError(f"{words[0]} failed.", hint="The same command goes on where it stopped.")
 
 
 @dataclass
@@ -136,25 +164,31 @@ def targets_of(recipe: Path) -> dict[str, Target]:
 
 
 def dice_by_target(
-    recipe: str, data: Path, targets: dict[str, Target]
+    recipe: str, data: Path, splits: list[Split], targets: dict[str, Target]
 ) -> tuple[int, dict[str, TargetScores]]:
-    """How many folds there are, and the Dice of all their cases, by target.
+    """How many folds of this recipe are done, and the Dice of all their cases, by target.
 
     Args:
         recipe: its name.
         data: holds images and masks, which tell where a target is shown.
+        splits: of all folds; a result of other lists or of an earlier recipe does not count.
         targets: of the recipe.
     """
     scores = {name: TargetScores() for name in targets}
-    files = sorted(RESULTS.glob(f"{recipe}-fold*.json"))
-    cases = [case for file in files for case in json.loads(file.read_text())["cases"]]
+    files = {n: result_file(recipe, n) for n in range(1, len(splits) + 1)}
+    found = {n: json.loads(file.read_text()) for n, file in files.items() if file.exists()}
+    done = [
+        result for n, result in found.items()
+        if result.get("decides") == digest_of(recipe_file(recipe), splits[n - 1])
+    ]  # fmt: skip
+    cases = [case for result in done for case in result["cases"]]
     names = [case["case"] for case in cases]
     for case, pair in zip(cases, find_pairs(data / "images", data / "masks", names), strict=True):
         truth = pair.read()[1]
         for name, found in scores.items():
             side = found.shown if targets[name].of(truth).any() else found.absent
             side.append(case["targets"][name]["dice"])
-    return len(files), scores
+    return len(done), scores
 
 
 def table(count: int, scores: dict[str, TargetScores]) -> list[str]:
@@ -209,8 +243,10 @@ def put_onto(model: Path, told: dict[str, float]) -> None:
     atomic_write_text(model / MODEL_JSON, info.model_dump_json(indent=1))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", help="name of a file in resources/recipes")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folds", type=int, default=5)
@@ -218,21 +254,44 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/folds"))
     parser.add_argument("--table", action="store_true", help="only print what is there")
     parser.add_argument("--onto", type=Path, metavar="MODEL", help="put them on its card as well")
-    args = parser.parse_args()
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    try:
+        _main(args)
+    except UserError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _main(args: argparse.Namespace) -> None:
+    if not recipe_file(args.recipe).is_file():
+        raise UserError(f"There is no recipe {args.recipe}.", hint=f"{RECIPES} holds them.")
+    stems = [w for n in SPLITS for w in read_names(args.data / f"{n}.txt")]
+    splits = folds_of(stems, args.folds)
     if not args.table:
-        stems = [w for n in SPLITS for w in (args.data / f"{n}.txt").read_text().split()]
-        for number, split in enumerate(folds_of(stems, args.folds), 1):
+        for number, split in enumerate(splits, 1):
             if args.only in (None, number):
                 run_fold(args.recipe, args.data.resolve(), number, split, args.work)
-    targets = targets_of(RECIPES / f"{args.recipe}.args")
-    count, scores = dice_by_target(args.recipe, args.data.resolve(), targets)
+    targets = targets_of(recipe_file(args.recipe))
+    count, scores = dice_by_target(args.recipe, args.data.resolve(), splits, targets)
     if count:
         print("\n".join(table(count, scores)))
         told = figures(count, scores)
         atomic_write_text(RESULTS / f"{args.recipe}.json", json.dumps(told, indent=1))
-        if args.onto:
-            put_onto(args.onto, told)
+    if args.onto:
+        if count < args.folds:
+            raise UserError(f"{count} of {args.folds} folds are done.", hint="Run the others.")
+        put_onto(args.onto, told)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@
     python -m benchmarks.paper_tables --write               docs/paper_tables.md from the results
 
 DIR holds polyp/, fundus_disc_cup/ and ct_abdomen_2d/. A row that is interrupted goes on at the next
-call. Two commands may run side by side if --only gives each its own data set.
+call. Two commands may run side by side.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ def _main(args: argparse.Namespace) -> int:
     rows = chosen(args.only)
     if not rows:
         raise UserError("No row has such a name.", hint="--list shows them.")
+    if args.minutes != MINUTES and args.results == RESULTS:
+        raise UserError("A trial is no result.", hint="Give it --results and --work of its own.")
     if args.list:
         list_rows(rows if args.only else planned(), args)
         return 0

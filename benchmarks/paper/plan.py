@@ -20,7 +20,6 @@ class DataSet:
     Attributes:
         folder: of the data.
         target: what is found.
-        stands_for: the paper's data set that it is set beside.
         recipe: in resources/recipes, of the built-in model.
         preparation: of pictures, beside the size.
         test: split files that are scored together. Nothing is chosen on val, so it may be scored.
@@ -28,19 +27,17 @@ class DataSet:
 
     folder: str
     target: Target
-    stands_for: str
     recipe: str
     preparation: dict[str, Any] = field(default_factory=dict)
     test: tuple[str, ...] = ("test.txt",)
 
 
 DATA_SETS = {
-    "polyp": DataSet("polyp", Target("polyp", (1,)), "CVC, KSEG", "polyp"),
-    "cup": DataSet("fundus_disc_cup", Target("cup", (2,)), "REF", "fundus-disc-cup"),
+    "polyp": DataSet("polyp", Target("polyp", (1,)), "polyp"),
+    "cup": DataSet("fundus_disc_cup", Target("cup", (2,)), "fundus-disc-cup"),
     "ct": DataSet(
         "ct_abdomen_2d",
         Target("organs", (1, 2, 3)),
-        "BTCV",
         "ct-abdomen",
         {"channels": "grey"},
         ("val.txt", "test.txt"),  # test.txt alone is one patient

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
+from benchmarks.claim import claim
 from benchmarks.paper.autoencoder import make_autoencoder, picture_psnr
 from benchmarks.paper.measure import (
     describe,
@@ -100,7 +101,7 @@ def _rounded(value: Any) -> Any:
 
 
 def do_row(row: Row, work: Work) -> bool:
-    """Trains and measures a row; False if its result is there already.
+    """Trains and measures a row; False if its result is there already, or another is at it.
 
     A result is never replaced: one that was made with other settings is only spoken of.
 
@@ -110,10 +111,19 @@ def do_row(row: Row, work: Work) -> bool:
     """
     options = options_for(row, work.place, work.scale)
     decides = deciding(row, options, work.minutes)
-    done = read_result(work.place.results, row.name)
-    if done is not None:
-        work.say(f"{row.name}: done{_differing(done['decides'], decides)}")
-        return False
+    with claim(options.run_folder.parent) as mine:
+        done = read_result(work.place.results, row.name)
+        if done is not None:
+            work.say(f"{row.name}: done{_differing(done['decides'], decides)}")
+        elif not mine:
+            work.say(f"{row.name}: another is at it")
+        else:
+            _do(row, options, decides, work)
+            return True
+    return False
+
+
+def _do(row: Row, options: TrainOptions, decides: Result, work: Work) -> None:
     work.say(f"{row.name}: {work.minutes * CPU_PER_MINUTE:g} minutes of processor time")
     pairs = test_pairs(row, options)
     train, val = (_pairs(options, [split.name]) for split in (options.train, options.val))
@@ -135,7 +145,6 @@ def do_row(row: Row, work: Work) -> bool:
     _write(work.place.results, row.name, result)
     first = result["by_steps"]["1"]
     work.say(f"  {trained.steps} steps; Dice {first['dice']:.3f}, IoU {first['iou']:.3f}")
-    return True
 
 
 def _differing(old: Result, new: Result) -> str:
@@ -200,7 +209,8 @@ def _autoencoder(
     folder = autoencoder_folder(row.data_set, work.place, work.scale)
     config = PRESETS[options.preset or "paper"].autoencoder
     steps = work.scale.autoencoder_steps
-    minutes = make_autoencoder(folder, config, train, steps, work.say, work.is_cancelled)
+    with claim(folder, wait=True):  # rows of a data set share it
+        minutes = make_autoencoder(folder, config, train, steps, work.say, work.is_cancelled)
     name = f"autoencoder-{row.data_set}"
     autoencoder = AutoencoderKL.from_pretrained(folder).eval()
     keep_shapes(folder, autoencoder, work.scale.pixels)

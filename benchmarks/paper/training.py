@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,11 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
+from benchmarks.budget import Budget
 from benchmarks.paper.attention import with_cross_attention
 from benchmarks.paper.options import Scale, configuration
 from benchmarks.paper.plan import SETTINGS, Row
+from benchmarks.timed import TimedTrainer
 from engine.errors import Cancelled
 from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.vision import PublishedVisionEncoder
@@ -25,13 +25,11 @@ from engine.training.options import TrainOptions
 from engine.training.resume import settings
 from engine.training.run import prepare_latents
 from engine.training.start import Start, make_start
-from engine.training.team import Team
-from engine.training.trainer import Trainer
 
 SAVE_EVERY = 60.0  # CPU seconds between two checkpoints
 TELL_EVERY = 100  # steps
 Say = Callable[[str], None]
-Watch = Callable[["TimedTrainer"], None]
+Watch = Callable[[TimedTrainer], None]
 
 
 @dataclass(frozen=True)
@@ -47,78 +45,6 @@ class Trained:
     network: SDSegNetwork
     steps: int
     cpu_minutes: float
-
-
-class TimedTrainer(Trainer):
-    """The engine's trainer; the rate falls as a cosine over the time, which ends the run.
-
-    Attributes:
-        seconds: of processor time that steps may take; checkpoints and what is measured on the
-            way are not counted.
-        spent: so far, over all parts of a resumed run.
-    """
-
-    def __init__(
-        self,
-        network: SDSegNetwork,
-        data: tuple[SliceDataset, SliceDataset],
-        options: TrainOptions,
-        seconds: float,
-        remember: dict[str, Any],
-    ) -> None:
-        super().__init__(network, *data, options, Team("cpu"), remember)
-        self.seconds, self.spent = seconds, 0.0
-
-    @property
-    def share(self) -> float:
-        """Of the time that is spent, 0..1."""
-        return min(self.spent / self.seconds, 1.0)
-
-    def train(self, watch: Watch, say: Say, is_cancelled: Callable[[], bool]) -> None:
-        """Steps until the time is over, then puts the averaged weights in place.
-
-        Raises:
-            Cancelled: asked to stop; a checkpoint was written.
-            UserError: the loss became NaN; the last good checkpoint stays.
-        """
-        saved = self.spent
-        watch(self)
-        while self.spent < self.seconds:
-            if is_cancelled():
-                self.save()
-                raise Cancelled
-            started = time.process_time()
-            losses = self._update()
-            self.spent += time.process_time() - started
-            self.step += 1
-            watch(self)
-            if self.step % TELL_EVERY == 0:
-                words = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-                say(f"  step {self.step}, {self.share:.0%} of the time: {words}")
-            if self.spent - saved > SAVE_EVERY:
-                saved = self.spent
-                self.save()
-        self.save()
-        self.ema.swap(self._averaged())
-        self.network.requires_grad_(False).eval()
-
-    def _set_rate(self) -> None:
-        warm = min(1.0, (self.step + 1) / max(self.options.optimisation.warmup, 1))
-        factor = warm * 0.5 * (1.0 + math.cos(math.pi * self.share))
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-
-    def save(self) -> None:
-        """See `Trainer.save`; with the time spent."""
-        self.remember["spent"] = self.spent
-        super().save()
-
-    def restore(self, folder: Path) -> bool:
-        """See `Trainer.restore`; with the time spent."""
-        state = read_state(folder)
-        if state is not None:
-            self.spent = state["spent"]
-        return super().restore(folder)
 
 
 def deciding(row: Row, options: TrainOptions, minutes: float) -> dict[str, Any]:
@@ -161,13 +87,34 @@ def train_row(
     state = _earlier(options.run_folder, decides, say)
     start = _start(row, options, data[0], scale, state, say)
     remember = {"decides": decides, "start": start.remembered()}
-    trainer = TimedTrainer(start.network, data, options, seconds, remember)
+    trainer = TimedTrainer(start.network, data, options, Budget(seconds), remember)
     if state is None:
         trainer.save()  # here, since the clock would run while the first step did
     elif trainer.restore(options.run_folder):
-        say(f"  goes on at step {trainer.step}, {trainer.share:.0%} of the time")
-    trainer.train(watch, say, is_cancelled)
-    return Trained(trainer.network, trainer.step, trainer.spent / 60.0)
+        say(f"  goes on at step {trainer.step}, {trainer.budget.share:.0%} of the time")
+    _train(trainer, watch, say, is_cancelled)
+    return Trained(trainer.take_averages(), trainer.step, trainer.budget.spent / 60.0)
+
+
+def _train(trainer: TimedTrainer, watch: Watch, say: Say, is_cancelled: Callable[[], bool]) -> None:
+    """Steps until the time is over; checkpoints and what is measured on the way are not counted."""
+    budget = trainer.budget
+    saved = budget.spent
+    watch(trainer)
+    while not budget.is_over:
+        if is_cancelled():
+            trainer.save()
+            raise Cancelled
+        with budget.counting():
+            losses = trainer.update()
+        watch(trainer)
+        if trainer.step % TELL_EVERY == 0:
+            words = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            say(f"  step {trainer.step}, {budget.share:.0%} of the time: {words}")
+        if budget.spent - saved > SAVE_EVERY:
+            saved = budget.spent
+            trainer.save()
+    trainer.save()
 
 
 def _start(

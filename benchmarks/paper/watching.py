@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.paper.measure import latent_content
-from benchmarks.paper.training import TimedTrainer
+from benchmarks.timed import TimedTrainer
 from engine.domain.box import full_box
 from engine.io import open_case
 from engine.models.schema import Preprocessing
@@ -106,7 +106,7 @@ class Watcher:
     def __call__(self, trainer: TimedTrainer) -> None:
         for share in SHARES:
             file = self.folder / f"{RETINA}-{share:g}.npz"
-            if trainer.share >= share and not file.exists():
+            if trainer.budget.share >= share and not file.exists():
                 self._look(trainer, file)
 
     @torch.inference_mode()

@@ -167,6 +167,8 @@ def _score_model(args: argparse.Namespace) -> int:
     from engine.sdseg.segmenter import Segmenter
 
     _one_thread()
+    if args.json and not args.json.parent.is_dir():
+        raise UserError(f"There is no folder {args.json.parent}.", hint="Check --json.")
     entry = read_entry(args.score_model)
     recipes = {recipe: name for name, (_, recipe) in DATA_SETS.items()}
     data_set = args.set or recipes.get(entry.info.lineage.recipe)

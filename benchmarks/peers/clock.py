@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean
 
 import torch
 
-from benchmarks.peers.budget import Budget
+from benchmarks.budget import Budget
+from benchmarks.claim import claim
 from benchmarks.peers.plan import Run
 from benchmarks.peers.recipes import digest, read_recipe
 from benchmarks.peers.setting import Setting, options_for, shipped_model
@@ -30,7 +31,7 @@ class StepCost:
     """Of one side.
 
     Attributes:
-        step: median processor seconds of a step.
+        step: mean processor seconds of a step.
         autoencoder_step: mean processor seconds of a step of SDSeg's autoencoder; else 0.
         parameters: that an answer needs.
         batch: pictures a step.
@@ -45,8 +46,10 @@ class StepCost:
 
 
 def processor() -> str:
-    """Its name; equal times are only fair on equal processors."""
-    return str(getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "unknown"))
+    """Its name and its instructions for bf16; equal times are only fair on equal processors."""
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    name = str(known.get("cpu_name", "unknown"))
+    return ", ".join([name, *(word for word in ("avx512_bf16", "amx_bf16") if known.get(word))])
 
 
 def step_cost(run: Run, setting: Setting, steps: int) -> StepCost:
@@ -78,7 +81,7 @@ def step_cost(run: Run, setting: Setting, steps: int) -> StepCost:
         took.append(budget.spent - before)
     shutil.rmtree(few.run_folder.parent, ignore_errors=True)
     return StepCost(
-        median(took), autoencoder, side.parameters, few.optimisation.batch, few.preprocessing.size
+        fmean(took), autoencoder, side.parameters, few.optimisation.batch, few.preprocessing.size
     )
 
 
@@ -102,11 +105,11 @@ def recipe_seconds(run: Run, setting: Setting, steps: int = STEPS) -> float:
         raise UserError(f"The built-in model {run.recipe} does not say how long it was trained.")
     mark = digest([entry.sha256, processor(), steps])
     note = setting.work / "clock" / f"{run.recipe}-{mark}.json"
-    if not note.is_file():
-        setting.say(f"  timing {steps} steps of the recipe {run.recipe}")
-        cost = step_cost(replace(run, side="sdseg"), setting, steps)
-        own = read_recipe(run, setting.data, setting.work).optimisation
-        seconds = cost.step * wanted + cost.autoencoder_step * own.autoencoder_steps
-        note.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(note, json.dumps({"seconds": round(seconds, 1)}))
+    with claim(note.with_suffix(""), wait=True):  # another command may be timing it
+        if not note.is_file():
+            setting.say(f"  timing {steps} steps of the recipe {run.recipe}")
+            cost = step_cost(replace(run, side="sdseg"), setting, steps)
+            own = read_recipe(run, setting.data, setting.work).optimisation
+            seconds = cost.step * wanted + cost.autoencoder_step * own.autoencoder_steps
+            atomic_write_text(note, json.dumps({"seconds": round(seconds, 1)}))
     return float(json.loads(note.read_text(encoding="utf-8"))["seconds"])

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.budget import Budget
+from benchmarks.claim import claim
 from benchmarks.peers.answers import PeerSegmenter
-from benchmarks.peers.budget import Budget
-from benchmarks.peers.claim import claim
 from benchmarks.peers.clock import processor, recipe_seconds
 from benchmarks.peers.plan import CPU_PER_MINUTE, MINUTES, Run, planned
 from benchmarks.peers.recipes import deciding, digest
@@ -67,14 +67,17 @@ def do_run(run: Run, setting: Setting) -> bool:
     left = setting.results.tuning_left(run)
     if left and setting.seconds is None:  # a trial does without
         raise UserError(f"{run.name} waits for {left[0]}.", hint="It decides the rate: --only t.")
+    if not run.only_val and options_for(run, setting).test is None:
+        raise UserError(f"{run.name} has no test list.", hint="Its data need a test.txt.")
     folder = setting.work / run.name
     with claim(folder) as mine:
         if not mine:
             return False
-        result = _shipped(run, setting) if run.is_shipped else _trained(run, setting)
-        setting.results.write(run, result)
-    if run.part != "t":  # part a may need what the tuning has trained
-        shutil.rmtree(folder, ignore_errors=True)
+        if setting.results.read(run) is None:  # else another was just before us
+            result = _shipped(run, setting) if run.is_shipped else _trained(run, setting)
+            setting.results.write(run, result)
+        if run.part != "t":  # part a may need what the tuning has trained
+            shutil.rmtree(folder, ignore_errors=True)
     return True
 
 
@@ -198,7 +201,8 @@ def _scores(
     found: dict[str, Any] = {
         "val": summary(score_plain(segmenter, pairs(options.val), targets, ask))
     }
-    if not run.only_val and options.test is not None:
+    if not run.only_val:
+        assert options.test is not None  # `do_run` has looked
         found |= score_all(segmenter, pairs(options.test), targets, ask)
     return found
 

@@ -8,17 +8,16 @@ weights and precision are the recipe's for all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from benchmarks.peers.budget import Budget
+from benchmarks.budget import Budget
 from benchmarks.peers.networks import make_network, outputs_of, parts_of
+from benchmarks.timed import TimedTrainer
 from engine.errors import UserError
-from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
 from engine.training.checkpoint import (
     load_checkpoint,
@@ -34,8 +33,6 @@ from engine.training.options import TrainOptions
 from engine.training.randomness import batch_indices, place_generators, step_generator
 from engine.training.run import prepare_latents
 from engine.training.start import make_start
-from engine.training.team import Team
-from engine.training.trainer import Trainer
 from engine.training.validation import best_temperature
 
 Maps = Callable[[Tensor], Tensor]  # pictures [B, 3, S, S] -> probabilities [B, 1 or C + 1, S, S]
@@ -47,7 +44,10 @@ STATISTICS_BATCHES = 25  # that BatchNorm's statistics are measured on for avera
 class Side(Protocol):
     """One network and its training."""
 
-    step: int
+    @property
+    def step(self) -> int:
+        """Number of finished updates."""
+        ...
 
     def update(self) -> float:
         """One step; returns the loss."""
@@ -94,73 +94,54 @@ def begin(
 
 def _begin_sdseg(
     options: TrainOptions, data: tuple[SliceDataset, SliceDataset], budget: Budget, say: Say
-) -> TimedTrainer:
+) -> Sdseg:
     found = load_checkpoint(options.run_folder)
     start = make_start(options, found[1].get("start", {}) if found else None, say)
-    if found is None and options.start is None:
+    if found is None:
         with budget.counting():
             prepare_latents(start, data[0], options, torch.device("cpu"), say)
-    trainer = TimedTrainer(start.network, *data, options, Team("cpu"), start.remembered(), budget)
+    trainer = TimedTrainer(start.network, data, options, budget, {"start": start.remembered()})
     if found is None:
         budget.begin_schedule()
         trainer.save()  # the autoencoder need not be trained again
     else:
         trainer.restore(options.run_folder)
-    return trainer
+    return Sdseg(trainer)
 
 
-class TimedTrainer(Trainer):
-    """The engine's trainer with a rate that follows the time spent instead of the step."""
+class Sdseg:
+    """SDSeg under its recipe.
 
-    def __init__(
-        self,
-        network: SDSegNetwork,
-        train: SliceDataset,
-        val: SliceDataset,
-        options: TrainOptions,
-        team: Team,
-        start: dict[str, Any],
-        budget: Budget,
-    ) -> None:
-        super().__init__(network, train, val, options, team, {"start": start})
-        self.budget = budget
+    Attributes:
+        step: number of finished updates.
+    """
 
-    def _set_rate(self) -> None:
-        factor = self.budget.rate_factor(self.step, self.options.optimisation.warmup)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+    def __init__(self, trainer: TimedTrainer) -> None:
+        self.trainer = trainer
+        self.save = trainer.save
+
+    @property
+    def step(self) -> int:
+        return self.trainer.step
 
     def update(self) -> float:
         """One step; returns the loss."""
-        loss = self._update()["loss"]
-        self.step += 1
-        return loss
-
-    def save(self) -> None:
-        """See `Trainer.save`; with the budget."""
-        self.remember |= {"spent": self.budget.spent, "begun": self.budget.begun}
-        super().save()
-
-    def restore(self, folder: Path) -> bool:
-        """See `Trainer.restore`; with the budget."""
-        found = load_checkpoint(folder)
-        if found is not None:
-            self.budget.go_on(found[1]["spent"], found[1]["begun"])
-        return super().restore(folder)
+        return self.trainer.update()["loss"]
 
     @property
     def parameters(self) -> int:
         """Of all three parts."""
-        return sum(p.numel() for p in self.network.parameters())
+        return sum(p.numel() for p in self.trainer.network.parameters())
 
     def finish(self) -> Maps:
         """Averaged weights; the starting noise is that of `evaluate`, the same for all pictures."""
-        self.ema.swap(self._averaged())
-        network = self.network.requires_grad_(False).eval()
+        trainer, network = self.trainer, self.trainer.take_averages()
         temperature = 1.0
         if network.channel_classes > 1:
-            temperature = best_temperature(network, self.val_data, self.device, self.options.seed)
-        side = self.train_data.size // 8
+            temperature = best_temperature(
+                network, trainer.val_data, trainer.device, trainer.options.seed
+            )
+        side = trainer.train_data.size // 8
         noise = torch.randn((1, 4, side, side), generator=torch.Generator().manual_seed(NOISE_SEED))
 
         def maps(pictures: Tensor) -> Tensor:
@@ -215,7 +196,10 @@ class Peer:
         return loss.item()
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """The pictures that SDSeg's trainer would see at a step, changed by the same rules."""
+        """The cases that SDSeg's trainer would see at a step, changed by the same rules.
+
+        Where the recipe keeps a number of fixed positions a picture, these are others.
+        """
         batch, seed = self.options.optimisation.batch, self.options.seed
         order = step_generator(seed, "order", step)
         pictures, masks = self.data.batch(batch_indices(len(self.data), batch, order))

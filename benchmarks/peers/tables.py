@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,6 +21,7 @@ REFERENCE = "sdseg"
 PARTS = ("a", "b", "c")
 Row = list[str]
 Group = tuple[str, str, list[Run]]  # data set, side, its runs (one a seed)
+Line = tuple[str, str, list[Run], list[Result]]  # with those that are done
 
 
 def write_tables(document: Path, runs: list[Run], results: Results) -> None:
@@ -69,7 +70,23 @@ def part_tables(part: str, runs: list[Run], results: Results) -> str:
         "SDSeg minus this, shifted", "finds without target", "steps", "CPU minutes",
     ]  # fmt: skip
     by_kind = table(["data set", "side", *KINDS], shifts)
-    return f"{table(head, scores)}\n\nDice by kind of shift:\n\n{by_kind}"
+    notes = [f"{note}\n\n" for note in _processors(lines)]
+    return f"{table(head, scores)}\n\n{''.join(notes)}Dice by kind of shift:\n\n{by_kind}"
+
+
+def _processors(lines: list[Line]) -> Iterator[str]:
+    """A sentence for each data set whose runs were not trained on equal processors."""
+    places: dict[str, dict[str, list[str]]] = {}
+    for name, _, _, done in lines:
+        for result in done:
+            if "trained_in" in result:  # the shipped models are only scored here
+                places.setdefault(name, {}).setdefault(result["processor"], []).append(
+                    result["run"]
+                )
+    for name, found in places.items():
+        if len(found) > 1:
+            told = "; ".join(f"{where}: {', '.join(runs)}" for where, runs in found.items())
+            yield f"Trained on different processors: {name}. {told}."
 
 
 def _shipped(data_set: str) -> Group:

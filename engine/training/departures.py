@@ -126,6 +126,7 @@ def _of_pictures(rules: Preprocessing, augmentation: Augmentation) -> Iterator[s
     ]  # fmt: skip
     more += [name.replace("_", " ") for name, _ in augmentation.effects]
     if augmentation.empty_share:
-        yield f"{augmentation.empty_share:.0%} of the pictures are views without the target."
+        share = f"{augmentation.empty_share:.0%}"
+        yield f"In {share} of the pictures a view without the target is sought."
     if more:
         yield f"Augmentation beyond flips: {', '.join(more)}."

@@ -22,6 +22,7 @@ from engine.sdseg.segmenter import Segmenter
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.training.departures import departures
 from engine.training.fit_data import has_colour, seen_features
+from engine.training.geometry import target_free_share
 from engine.training.options import TrainOptions
 from engine.training.reading import pairs_of
 from engine.training.start import Start
@@ -32,6 +33,7 @@ Say = Callable[[str], None]
 DRAFT = "draft"
 # Enough to tell a model that ignores its noise from one that does not.
 SPREAD_CASES, SPREAD_RUNS = 10, 4
+FREE_VIEWS = 200
 
 
 def finish(
@@ -57,6 +59,11 @@ def finish(
     info = _describe(options, trainer, start, statistic)
     scores: dict[str, Any] = {"encode -> decode Dice on val (network's size)": ceiling}
     scores |= _measured(options, trainer, info, say)
+    if options.augmentation.empty_share:
+        share = target_free_share(
+            trainer.train_data, options.augmentation, options.seed, FREE_VIEWS
+        )
+        scores[f"share of {FREE_VIEWS} augmented training pictures that show no target"] = share
     if options.more_scores is not None:
         scores |= read_scores(options.more_scores)
     info = info.model_copy(update={"scores": scores})

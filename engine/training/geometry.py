@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.training.dataset import SliceDataset
 from engine.training.options import Augmentation
-from engine.training.randomness import Draw
+from engine.training.randomness import Draw, step_generator
 
 # A view without the target: how much closer it may be, how often it is looked for.
 EMPTY_ZOOM = (1.2, 3.5)
@@ -62,6 +63,26 @@ def place_randomly(pictures: Tensor, masks: Tensor, rules: Augmentation, draw: D
         if view is not None:
             matrices[n] = view
     return matrices
+
+
+def target_free_share(data: SliceDataset, rules: Augmentation, seed: int, views: int) -> float:
+    """Share of augmented pictures that show no target.
+
+    It is less than `rules.empty_share` where pictures have no part without it: lungs fill theirs.
+
+    Args:
+        data: of the training.
+        rules: of the training.
+        seed: of the training.
+        views: that are looked at, evenly over the pictures.
+    """
+    without = 0
+    for view in range(views):
+        picture, mask = data.batch(torch.tensor([view * len(data) // views]))
+        draw = Draw([step_generator(seed, "share", view)])
+        matrix = place_randomly(picture, mask, rules, draw)
+        without += not exclusive(warp(mask, matrix)).any()
+    return without / views
 
 
 def _matrices(draw: Draw, rules: Augmentation) -> Tensor:

@@ -142,7 +142,6 @@ class Identity:
     title: str = ""
     kind: str = ""
     modalities: tuple[str, ...] = ("picture",)
-    colour: bool | None = None
     data: str = ""
     licence: str = ""
     notes: str = ""

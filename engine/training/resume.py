@@ -21,6 +21,7 @@ OPTION = {
     "scale_lr": "--no-scale-lr",
     "prediction_type": "--prediction",
     "start": "--from",
+    "prior_steps": "--pretrain-prior",
 }
 # Settings whose values tell a reader nothing.
 HASHES = ("train", "val", "project", "start")

@@ -37,6 +37,7 @@ def test_the_table_tells_slices_that_show_a_target_from_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folds, "RESULTS", tmp_path)
+    monkeypatch.setattr(folds, "RECIPES", tmp_path)
     recipe = tmp_path / "ct.args"
     recipe.write_text("--target liver=3,4 --target kidney=2\n# --target spleen=9\n--steps 10\n")
     shown = {"a": 3, "b": 4, "c": 2, "d": 0}
@@ -50,9 +51,13 @@ def test_the_table_tells_slices_that_show_a_target_from_others(
         return {"case": name, "targets": {"liver": {"dice": liver}, "kidney": {"dice": kidney}}}
 
     parts = ([case("a", 0.9, 1), case("c", 1, 0.7)], [case("b", 0.3, 1), case("d", 0, 1)])
-    for number, cases in enumerate(parts, 1):
-        (tmp_path / f"ct-fold{number}.json").write_text(json.dumps({"cases": cases}))
-    count, scores = folds.dice_by_target("ct", tmp_path, folds.targets_of(recipe))
+    splits = [{"test": [c["case"] for c in cases]} for cases in (*parts, [])]
+    for number, (split, cases) in enumerate(zip(splits, parts, strict=False), 1):
+        result = {"cases": cases, "decides": folds.digest_of(recipe, split)}
+        (tmp_path / f"ct-fold{number}.json").write_text(json.dumps(result))
+    stale = {"cases": [case("a", 0, 0)], "decides": "an earlier recipe"}
+    (tmp_path / "ct-fold3.json").write_text(json.dumps(stale))
+    count, scores = folds.dice_by_target("ct", tmp_path, splits, folds.targets_of(recipe))
     assert count == 2 and list(scores) == ["liver", "kidney"]
     assert scores["liver"].shown == [0.9, 0.3] and scores["liver"].absent == [1, 0]
     assert scores["kidney"].shown == [0.7] and scores["kidney"].absent == [1, 1, 1]
@@ -98,3 +103,19 @@ def test_figures_are_put_onto_a_card_in_place_of_older_ones(tmp_path: Path) -> N
     card = (model / "CARD.md").read_text()
     assert "in 5 folds, 11 slices | 0.7500 |" in card and "4 folds" not in card
     assert card.endswith("## Limits\n\nOnly discs.\n")
+
+
+def test_figures_of_some_folds_alone_are_not_put_onto_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(folds, "RESULTS", tmp_path)
+    monkeypatch.setattr(folds, "RECIPES", tmp_path)
+    words = ["ct", "--data", str(tmp_path), "--table", "--onto", str(tmp_path / "model")]
+    assert folds.main(words) == 1 and "There is no recipe ct." in capsys.readouterr().err
+    (tmp_path / "ct.args").write_text("--target liver=3\n")
+    assert folds.main(words) == 1 and "train.txt" in capsys.readouterr().err
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for name in folds.SPLITS:
+        (tmp_path / f"{name}.txt").write_text("\n".join(f"p{n}_1" for n in range(5)))
+    assert folds.main(words) == 1 and "0 of 5 folds are done." in capsys.readouterr().err

@@ -15,7 +15,7 @@ from benchmarks.paper.peers import read_peer
 from benchmarks.paper.plan import DATA_SETS, planned
 from benchmarks.paper.tables import both_cell, departures, table_4, table_5
 from benchmarks.paper.watching import REVERSE, SHAPES, drawn_masks, photograph, save_arrays
-from benchmarks.paper_tables import DOCUMENT
+from benchmarks.paper_tables import DOCUMENT, PEERS, RESULTS
 from engine.errors import UserError
 from engine.models.schema import Preprocessing
 from engine.sdseg.config import TINY
@@ -122,6 +122,9 @@ def test_the_document_in_the_repository_is_rendered_and_names_every_row() -> Non
     text = DOCUMENT.read_text(encoding="utf-8")
     assert text.count(BEGIN) == text.count(END) == 1
     assert all(f"| {row.name} |" in text for row in planned())
+    pictures = DOCUMENT.parent / "images" / "paper"
+    body = "\n".join(render(read_all(RESULTS), PEERS, pictures))
+    assert body == text.partition(BEGIN)[2].partition(END)[0].strip("\n")
 
 
 def test_figures_are_drawn_from_what_rows_left(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.budget import Budget
+from benchmarks.claim import claim
 from benchmarks.peers import sides
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.answers import PeerSegmenter
-from benchmarks.peers.budget import Budget
-from benchmarks.peers.claim import claim
 from benchmarks.peers.networks import make_network, outputs_of
 from benchmarks.peers.plan import RATES, UNTUNED, Run, chosen, planned
 from benchmarks.peers.results import Results
@@ -180,9 +182,21 @@ def test_what_decides_a_run_changes_its_fingerprint(tmp_path: Path) -> None:
 def test_two_commands_do_not_share_a_run(tmp_path: Path) -> None:
     with claim(tmp_path / "run") as first, claim(tmp_path / "run") as second:
         assert first and not second
-    (tmp_path / "run" / "running.pid").write_text("999999999")  # left by a process that is gone
     with claim(tmp_path / "run") as third:
         assert third
+
+    command = (
+        f"from pathlib import Path; from benchmarks.claim import claim\n"
+        f"with claim(Path({str(tmp_path / 'run')!r})) as mine: print(mine, flush=True); input()"
+    )
+    words = [sys.executable, "-c", command]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "True\n"
+        with claim(tmp_path / "run") as mine:
+            assert not mine
+        other.kill()
+    with claim(tmp_path / "run", wait=True) as mine:  # what was killed holds nothing
+        assert mine
 
 
 def tuned(results: Results, data_set: str, scores: dict[float, float]) -> None:
@@ -237,6 +251,17 @@ def test_tables_say_what_is_there_and_no_more(tmp_path: Path) -> None:
     assert unet[2:4] == ["0 of 3", "not run yet"]
     head, shifted = cells[8], cells[10]
     assert shifted[head.index("blur")] == "0.650" and shifted[head.index("noise")] == "-"
+
+
+def test_runs_on_different_processors_are_named(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    runs = [Run("a", "polyp", side) for side in ("sdseg", "fpn", "unet")]
+    for run, processor in zip(runs, ("old", "old", "new"), strict=True):
+        assert "different processors" not in part_tables("a", runs, results)
+        own = {"run": run.name, "trained_in": run.name, "processor": processor}
+        results.write(run, {**result_of({"x": 0.8}, 0.7, 400), **own})
+    note = "Trained on different processors: polyp. old: a-polyp-sdseg-0, a-polyp-fpn-0; new: "
+    assert f"\n\n{note}a-polyp-unet-0.\n\n" in part_tables("a", runs, results)
 
 
 def test_tables_go_between_their_markers(tmp_path: Path) -> None:

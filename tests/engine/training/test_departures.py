@@ -53,7 +53,10 @@ def test_the_paper_s_own_training_departs_in_nothing() -> None:
         ({"optimisation": Optimisation(prior_steps=50)}, "alone for 50 steps"),
         ({"optimisation": Optimisation(latent_variants=8)}, "8 fixed positions"),
         ({"optimisation": Optimisation(encoder_factor=0.5)}, "rate times 0.5 (paper: 1)"),
-        ({"augmentation": Augmentation(empty_share=0.25)}, "25% of the pictures are views"),
+        (
+            {"augmentation": Augmentation(empty_share=0.25)},
+            "25% of the pictures a view without",
+        ),
         ({"augmentation": Augmentation(effects=(("bias_field", 0.2),))}, "flips: bias field"),
         ({"augmentation": Augmentation(jpeg=40, levels=(0.1, 0.9))}, "levels, jpeg"),
         ({"optimisation": Optimisation(ema_all=True)}, "averaged too"),

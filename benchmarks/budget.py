@@ -40,6 +40,11 @@ class Budget:
         """True when nothing is left."""
         return self.spent >= self.seconds
 
+    @property
+    def share(self) -> float:
+        """Of the time that is spent, 0..1."""
+        return min(self.spent / self.seconds, 1.0)
+
     @contextmanager
     def counting(self) -> Iterator[None]:
         """What happens inside is paid for."""
