@@ -95,7 +95,7 @@ def list_rows(rows: list[Row], args: argparse.Namespace) -> None:
         state = "extra, not done" if row.extra else "waits"
         if result:
             state = f"done: {result['minutes']:g} min, Dice {result['by_steps']['1']['dice']:.3f}"
-        elif (args.work / row.name / "model.run" / "checkpoint.json").is_file():
+        elif (args.work / row.name / "model.run" / "checkpoint.safetensors").is_file():
             state = "begun"
         waiting += result is None and (not row.extra or bool(args.only))
         print(f"{row.name:24} {state}")

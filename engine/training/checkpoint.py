@@ -20,7 +20,6 @@ STATE = "checkpoint.json"  # a copy for people; the one inside the tensors' file
 SAFETENSORS_DRAFTS = ".tmp??????"
 INSIDE = "state"  # its name there
 FAILED = "failed_at"  # the step whose loss or gradient was not a number, after this checkpoint
-COUNTS = ("step", "ema_updates")
 ANEW = "Start the run anew, without --resume."
 
 
@@ -67,17 +66,12 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     Raises:
         UserError: it is damaged.
     """
-    text = None
+    if not (folder / TENSORS).exists():
+        return None
     try:
-        if (folder / TENSORS).exists():
-            text = read_metadata(folder / TENSORS).get(INSIDE)
-        if text is None and (folder / STATE).exists():  # as older programs wrote it
-            text = (folder / STATE).read_text(encoding="utf-8")
-        return None if text is None else dict(json.loads(text))
-    except UserError as error:
+        return dict(json.loads(read_metadata(folder / TENSORS)[INSIDE]))
+    except (UserError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{folder.name}/{TENSORS} is damaged.", hint=ANEW) from error
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder.name}/{STATE} is damaged.", hint=ANEW) from error
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -89,13 +83,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     state = read_state(folder)
     if state is None:
         return None
-    tensors = read_tensors(folder / TENSORS)
-    # Of older programs, a crash between two files left newer tensors beside the older JSON; the
-    # counts stamped on the tensors rule.
-    for name in COUNTS:
-        if f"checkpoint.{name}" in tensors:
-            state[name] = int(tensors.pop(f"checkpoint.{name}"))
-    return tensors, state
+    return read_tensors(folder / TENSORS), state
 
 
 def note_failure(folder: Path, step: int) -> int | None:
