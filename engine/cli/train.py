@@ -147,6 +147,8 @@ def _check_together(args: argparse.Namespace) -> None:
     """Refuses options that are fine alone and make no sense with each other."""
     if not (args.sdseg_weight or args.mask_weight or args.pyramid_weight):
         args.usage_error("--sdseg-weight 0 needs --mask-weight or --pyramid-weight")
+    if args.sdseg_share < 1 and not args.pyramid_weight:
+        args.usage_error("--sdseg-share needs --pyramid-weight, or pictures would teach nothing")
     if args.start and args.init:
         args.usage_error("--init and --from exclude each other")
     if args.start and args.prior_steps:

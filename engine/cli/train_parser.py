@@ -227,7 +227,7 @@ def _add_learning(group: Any) -> None:
     group.add_argument("--ema-all", action="store_true", help="average the vision encoder too")
     _choose(
         group, "--precision", ["fp32", "bf16", "auto"],
-        "fp32, bf16 in the forward pass, or auto: bf16 where the device is made for it", "fp32",
+        "fp32, bf16, or auto: bf16 if made for it", "fp32",
     )  # fmt: skip
     _add(
         group, "--latent-variants", whole(0), 0,
@@ -257,6 +257,10 @@ def _add_objective(group: Any) -> None:
     _add(group, "--lambda", weight, 1.0, "of eq. 3", dest="latent_lambda")
     _add(group, "--sdseg-weight", weight, 1.0, "of eq. 3 as a whole")
     _add(group, "--mask-weight", weight, 0.0, "of the decoded mask")
+    _add(
+        group, "--sdseg-share", number(0, 1, above=True), 1.0,
+        "of each batch with these two", "SHARE",
+    )  # fmt: skip
     _add(group, "--pyramid-weight", weight, 0.0, "of a mask on the trunk's pyramid")
     _add(
         group, "--mask-crop", number(0, 1, above=True), 1.0,

@@ -78,6 +78,8 @@ def _of_objective(objective: Objective) -> Iterator[str]:
     if objective.mask_weight:
         part = "" if objective.mask_crop >= 1 else ", of a random part of each picture"
         yield f"The decoded mask is a term of the loss (cross-entropy and Dice{part})."
+    if objective.sdseg_share < 1:
+        yield f"Eq. 3 was computed for {objective.sdseg_share:.0%} of the pictures of each batch."
     if objective.pyramid_weight:
         yield "A second mask term on the pyramid was used while training, then dropped."
     if objective.last_share:

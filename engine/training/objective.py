@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,7 @@ from engine.training.losses import decoded_logits, mask_loss, noise_and_latent_l
 from engine.training.options import Objective
 
 Corner = tuple[int, int]
+TINY = 1e-6  # a third of three pictures is one
 
 
 def check_pyramid(network: SDSegNetwork, goal: Objective) -> None:
@@ -29,6 +31,31 @@ def check_pyramid(network: SDSegNetwork, goal: Objective) -> None:
             "--pyramid-weight needs a vision encoder with a trunk.",
             hint="Leave it out, or train with --preset compact.",
         )
+
+
+def diffused(places: Sequence[int], share: float) -> list[int]:
+    """Which of this process's pictures eq. 3 is computed for, evenly spread over the whole batch.
+
+    Args:
+        places: in the batch.
+        share: of the batch, 0..1.
+
+    Returns:
+        Indices into `places`.
+
+    Raises:
+        UserError: the share is less than a picture of each process.
+    """
+    found = [
+        n for n, place in enumerate(places)
+        if math.floor((place + 1) * share + TINY) > math.floor(place * share + TINY)
+    ]  # fmt: skip
+    if not found:
+        raise UserError(
+            f"--sdseg-share {share:g} is less than a picture of each batch.",
+            hint="Choose a larger one, or a larger --batch.",
+        )
+    return found
 
 
 class Losses(nn.Module):
@@ -101,21 +128,23 @@ class Losses(nn.Module):
         noise: Tensor,
         t: Tensor,
         corners: list[Corner] | None = None,
+        some: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The losses of a batch, each a mean; "loss" is their weighted sum.
 
         Args:
             pictures: [B, 3, S, S] in [-1, 1].
             masks: [B, C, S, S] in {0, 1}.
-            z0, noise: mask latents and noise, [B, 4, h, w].
-            t: timesteps, int64 [B].
-            corners: from `corners`.
+            z0, noise: mask latents and noise, [D, 4, h, w].
+            t: timesteps, int64 [D].
+            corners: from `corners`, D of them.
+            some: which of the pictures these belong to, int64 [D]; None is all, in order.
         """
         network, goal = self.network, self.goal
         autocast = self._autocast(pictures.device)
         z_t = network.schedule.add_noise(z0, noise, t)
         with autocast:
-            condition, pyramid_logits = self._condition(pictures)
+            condition, pyramid_logits = self._condition(pictures, some)
             output = network.predict(z_t, t, condition)
         output = output.float()
         noise_l1, latent_l1 = noise_and_latent_loss(network, output, z0, z_t, noise, t)
@@ -123,7 +152,7 @@ class Losses(nn.Module):
         total = goal.sdseg_weight * (noise_l1 + goal.latent_lambda * latent_l1)
         if goal.mask_weight:
             estimate = network.schedule.latent_estimate(output, z_t, t, network.prediction_type)
-            part, truth = self._parts(estimate, masks, corners)
+            part, truth = self._parts(estimate, masks if some is None else masks[some], corners)
             with autocast:
                 decoded = network.decode_picture(part)
             losses["mask"] = mask_loss(decoded_logits(decoded, self.classes), truth)
@@ -136,12 +165,14 @@ class Losses(nn.Module):
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def _condition(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _condition(self, pictures: Tensor, some: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Condition latents of some pictures, and the pyramid's mask logits of all."""
         encoder = self.network.vision_encoder
         if self.pyramid_head is None or not isinstance(encoder, TrunkVisionEncoder):
-            return self.network.condition(pictures), None
+            return self.network.condition(pictures if some is None else pictures[some]), None
         pyramid = encoder.pyramid(pictures)
-        return encoder.out(pyramid), F.pixel_shuffle(self.pyramid_head(pyramid), DOWN_SAMPLING)
+        chosen = pyramid if some is None else pyramid[some]
+        return encoder.out(chosen), F.pixel_shuffle(self.pyramid_head(pyramid), DOWN_SAMPLING)
 
     def _parts(
         self, estimate: Tensor, masks: Tensor, corners: list[Corner] | None

@@ -65,6 +65,9 @@ class Objective:
         latent_lambda: lambda of eq. 3, the weight of L1(z0) against L1(noise).
         sdseg_weight: weight of eq. 3 as a whole.
         mask_weight: weight of the mask term (cross-entropy + Dice of the decoded mask); 0 = paper.
+        sdseg_share: share of the pictures of a batch that eq. 3 and the mask term are computed for;
+            the others train the vision encoder through the pyramid's mask term alone, which
+            costs less time.
         pyramid_weight: weight of a second mask term straight on the trunk's pyramid, dropped after
             training; 0 = paper.
         mask_crop: side of the part of each picture that the mask term decodes, as a share of the
@@ -75,6 +78,7 @@ class Objective:
     latent_lambda: float = 1.0
     sdseg_weight: float = 1.0
     mask_weight: float = 0.0
+    sdseg_share: float = 1.0
     pyramid_weight: float = 0.0
     mask_crop: float = 1.0
     last_share: float = 0.0

@@ -21,7 +21,7 @@ from engine.training.dataset import SliceDataset
 from engine.training.finish import finish, read_scores
 from engine.training.geometry import exclusive
 from engine.training.losses import mask_picture
-from engine.training.objective import check_pyramid
+from engine.training.objective import check_pyramid, diffused
 from engine.training.options import TrainOptions
 from engine.training.prior import train_prior
 from engine.training.reading import keep_split, read_data
@@ -74,7 +74,8 @@ def _prepare(options: TrainOptions, team: Team, say: Say) -> tuple[Trainer, Star
     chosen = settings(options)
     changes: list[str] = []
     with team.together():
-        team.places(options.optimisation.batch)
+        places = team.places(options.optimisation.batch)
+        diffused(places, options.objective.sdseg_share)
         state = _state_to_resume(options, say)
         if state is not None:
             changes = list(state.get("start", {}).get("changes", []))

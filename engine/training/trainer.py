@@ -29,7 +29,7 @@ from engine.training.dataset import SliceDataset
 from engine.training.ema import Ema
 from engine.training.gradients import adamw, clip_gradients
 from engine.training.latents import MaskLatents
-from engine.training.objective import Losses
+from engine.training.objective import Losses, diffused
 from engine.training.options import TrainOptions
 from engine.training.randomness import batch_indices, normal, place_generators, step_generator
 from engine.training.team import Team
@@ -230,11 +230,13 @@ class Trainer:
         pictures, masks = augment(pictures, masks, options.augmentation, draws, matrices)
         side = self.train_data.size // 8
         posterior, noise = (normal((4, side, side), draws) for _ in range(2))
-        z0 = self.latents.sample(masks, keys, posterior)
         t = torch.stack([self._timestep(g) for g in draws])
         corners = self.losses.corners(masks, draws)
-        on = self.device
-        return pictures.to(on), masks.to(on), z0, noise.to(on), t.to(on), corners
+        some, on = torch.tensor(diffused(places, options.objective.sdseg_share)), self.device
+        keys, corners = (x and [x[n] for n in some.tolist()] for x in (keys, corners))
+        z0 = self.latents.sample(masks[some], keys, posterior[some])
+        latents = z0, noise[some].to(on), t[some].to(on)
+        return pictures.to(on), masks.to(on), *latents, corners, some.to(on)
 
     def _timestep(self, generator: torch.Generator) -> Tensor:
         """T-1 for a share of the samples, else uniform; int64 []."""

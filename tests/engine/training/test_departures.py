@@ -46,6 +46,7 @@ def test_the_paper_s_own_training_departs_in_nothing() -> None:
         ({"objective": Objective(latent_lambda=0.5)}, "Lambda of eq. 3 is 0.5"),
         ({"objective": Objective(mask_weight=1.0)}, "decoded mask is a term"),
         ({"objective": Objective(last_share=0.5)}, "50% of the samples"),
+        ({"objective": Objective(sdseg_share=0.5)}, "for 50% of the pictures of each batch"),
         ({"objective": Objective(sdseg_weight=0.3)}, "the weight 0.3"),
         ({"objective": Objective(mask_weight=1.0, mask_crop=0.5)}, "of a random part"),
         ({"objective": Objective(pyramid_weight=1.0)}, "on the pyramid"),

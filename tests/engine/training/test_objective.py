@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from engine.errors import UserError
 from engine.sdseg.config import TINY, SDSegConfig, VisionEncoderConfig
 from engine.sdseg.network import SDSegNetwork
-from engine.training.objective import Losses
+from engine.training.objective import Losses, diffused
 from engine.training.options import Objective, TrainOptions
 from engine.training.trainer import Trainer
 from tests.engine.training.discs import draw_discs, draws, options, trainer_for
@@ -134,6 +138,57 @@ def test_every_weight_that_learns_gets_a_gradient(
         n for n, p in trainer.losses.named_parameters() if p.requires_grad and p.grad is None
     ]
     assert without == []
+
+
+@given(batch=st.integers(1, 12), wanted=st.integers(1, 12), processes=st.sampled_from([1, 2, 3]))
+def test_a_share_of_the_batch_is_the_same_pictures_in_any_number_of_processes(
+    batch: int, wanted: int, processes: int
+) -> None:
+    batch *= processes
+    share = min(wanted / batch, 1.0)
+    alone = diffused(range(batch), share)
+    assert len(alone) == round(share * batch)
+    together: list[int] = []
+    for rank in range(processes):
+        first = rank * batch // processes
+        try:
+            own = diffused(range(first, first + batch // processes), share)
+        except UserError:
+            own = []
+        together += [first + n for n in own]
+    assert together == alone
+    with pytest.raises(UserError, match="less than a picture of each batch"):
+        diffused(range(batch), 0.5 / batch)
+
+
+def test_the_other_pictures_of_a_batch_teach_the_vision_encoder_alone(
+    folder: Path, tmp_path: Path
+) -> None:
+    whole = trainer_for(folder, chosen(folder, tmp_path, 1.0, latent_variants=2), TRUNK)
+    rules = whole.options
+    half = replace(rules, objective=replace(rules.objective, sdseg_share=0.5, mask_crop=0.5))
+    trainer = trainer_for(folder, half, TRUNK)
+    pictures, masks, z0, noise, t, corners, some = trainer._batch()
+    everything = whole._batch()
+    assert some.tolist() == [1, 3] and len(corners) == len(z0) == len(noise) == len(t) == 2
+    assert torch.equal(pictures, everything[0]) and torch.equal(noise, everything[3][some])
+    assert torch.equal(z0, everything[2][some]) and torch.equal(t, everything[4][some])
+
+    def gradients(*batch: Any) -> list[torch.Tensor]:
+        trainer.losses.zero_grad()
+        trainer.losses(*batch)["loss"].backward()
+        unet, encoder = trainer.network.unet, trainer.network.vision_encoder
+        return [next(p.grad.clone() for p in m.parameters() if p.grad is not None)
+                for m in (unet, encoder)]  # fmt: skip
+
+    torch.manual_seed(0)
+    before = gradients(pictures, masks, z0, noise, t, corners, some)
+    changed = pictures.clone()
+    changed[0] = -changed[0]
+    torch.manual_seed(0)
+    after = gradients(changed, masks, z0, noise, t, corners, some)
+    assert torch.allclose(before[0], after[0], atol=1e-7)
+    assert not torch.allclose(before[1], after[1], atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
