@@ -27,12 +27,7 @@ def losses_of(folder: Path, output: Path) -> list[float]:
     chosen = replace(
         chosen,
         objective=Objective(
-            mask_weight=1.0,
-            pyramid_weight=0.5,
-            last_share=0.5,
-            mask_crop=0.5,
-            sdseg_weight=0.3,
-            sdseg_share=0.5,
+            mask_weight=1.0, pyramid_weight=0.5, last_share=0.5, mask_crop=0.5, sdseg_weight=0.3
         ),
         augmentation=Augmentation(
             rotate=90.0, scale=(0.8, 1.2), gamma=1.3, blur=1.0, noise=0.05, empty_share=0.2
