@@ -59,11 +59,6 @@ def finish(
     info = _describe(options, trainer, start, statistic)
     scores: dict[str, Any] = {"encode -> decode Dice on val (network's size)": ceiling}
     scores |= _measured(options, trainer, info, say)
-    if options.augmentation.empty_share:
-        share = target_free_share(
-            trainer.train_data, options.augmentation, options.seed, FREE_VIEWS
-        )
-        scores[f"share of {FREE_VIEWS} augmented training pictures that show no target"] = share
     if options.more_scores is not None:
         scores |= read_scores(options.more_scores)
     info = info.model_copy(update={"scores": scores})
@@ -90,9 +85,19 @@ def _measured(options: TrainOptions, trainer: Trainer, info: ModelInfo, say: Say
         for split in (options.val, options.test):
             if split is not None:
                 found |= _scores_of(segmenter, options, split, say)
-        return found | _habits(segmenter, options, options.test or options.val, say)
+        found |= _habits(segmenter, options, options.test or options.val, say)
+        return found | _seen_without_target(options, trainer)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _seen_without_target(options: TrainOptions, trainer: Trainer) -> dict[str, float]:
+    """How often the training really showed none, where views without it were asked for."""
+    rules = options.augmentation
+    if not rules.empty_share:
+        return {}
+    share = target_free_share(trainer.train_data, rules, options.seed, FREE_VIEWS)
+    return {f"share of {FREE_VIEWS} augmented training pictures that show no target": share}
 
 
 def read_scores(file: Path) -> dict[str, float]:

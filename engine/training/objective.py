@@ -127,8 +127,8 @@ class Losses(nn.Module):
         z0: Tensor,
         noise: Tensor,
         t: Tensor,
-        corners: list[Corner] | None = None,
-        some: Tensor | None = None,
+        corners: list[Corner] | None,
+        some: Tensor,
     ) -> dict[str, Tensor]:
         """The losses of a batch, each a mean; "loss" is their weighted sum.
 
@@ -138,12 +138,11 @@ class Losses(nn.Module):
             z0, noise: mask latents and noise, [D, 4, h, w].
             t: timesteps, int64 [D].
             corners: from `corners`, D of them.
-            some: which of the pictures these belong to, int64 [D]; None is all, in order.
+            some: which of the pictures these belong to, int64 [D]; from `diffused`.
         """
         network, goal = self.network, self.goal
-        autocast = self._autocast(pictures.device)
         z_t = network.schedule.add_noise(z0, noise, t)
-        with autocast:
+        with self._autocast(pictures.device):
             condition, pyramid_logits = self._condition(pictures, some)
             output = network.predict(z_t, t, condition)
         output = output.float()
@@ -152,10 +151,7 @@ class Losses(nn.Module):
         total = goal.sdseg_weight * (noise_l1 + goal.latent_lambda * latent_l1)
         if goal.mask_weight:
             estimate = network.schedule.latent_estimate(output, z_t, t, network.prediction_type)
-            part, truth = self._parts(estimate, masks if some is None else masks[some], corners)
-            with autocast:
-                decoded = network.decode_picture(part)
-            losses["mask"] = mask_loss(decoded_logits(decoded, self.classes), truth)
+            losses["mask"] = self._decoded_loss(estimate, masks[some], corners)
             total = total + goal.mask_weight * losses["mask"]
         if pyramid_logits is not None:
             losses["pyramid"] = mask_loss(pyramid_logits.float(), masks)
@@ -165,14 +161,23 @@ class Losses(nn.Module):
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def _condition(self, pictures: Tensor, some: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _decoded_loss(
+        self, estimate: Tensor, masks: Tensor, corners: list[Corner] | None
+    ) -> Tensor:
+        """The mask term of latent estimates [D, 4, h, w] and their masks [D, C, S, S]."""
+        part, truth = self._parts(estimate, masks, corners)
+        with self._autocast(masks.device):
+            decoded = self.network.decode_picture(part)
+        return mask_loss(decoded_logits(decoded, self.classes), truth)
+
+    def _condition(self, pictures: Tensor, some: Tensor) -> tuple[Tensor, Tensor | None]:
         """Condition latents of some pictures, and the pyramid's mask logits of all."""
         encoder = self.network.vision_encoder
         if self.pyramid_head is None or not isinstance(encoder, TrunkVisionEncoder):
-            return self.network.condition(pictures if some is None else pictures[some]), None
+            return self.network.condition(pictures[some]), None
         pyramid = encoder.pyramid(pictures)
-        chosen = pyramid if some is None else pyramid[some]
-        return encoder.out(chosen), F.pixel_shuffle(self.pyramid_head(pyramid), DOWN_SAMPLING)
+        logits = F.pixel_shuffle(self.pyramid_head(pyramid), DOWN_SAMPLING)
+        return encoder.out(pyramid[some]), logits
 
     def _parts(
         self, estimate: Tensor, masks: Tensor, corners: list[Corner] | None

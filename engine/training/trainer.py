@@ -232,11 +232,12 @@ class Trainer:
         posterior, noise = (normal((4, side, side), draws) for _ in range(2))
         t = torch.stack([self._timestep(g) for g in draws])
         corners = self.losses.corners(masks, draws)
-        some, on = torch.tensor(diffused(places, options.objective.sdseg_share)), self.device
-        keys, corners = (x and [x[n] for n in some.tolist()] for x in (keys, corners))
+        chosen = diffused(places, options.objective.sdseg_share)
+        keys, corners = (x and [x[n] for n in chosen] for x in (keys, corners))
+        some, on = torch.tensor(chosen), self.device
         z0 = self.latents.sample(masks[some], keys, posterior[some])
-        latents = z0, noise[some].to(on), t[some].to(on)
-        return pictures.to(on), masks.to(on), *latents, corners, some.to(on)
+        noise, t = noise[some].to(on), t[some].to(on)
+        return pictures.to(on), masks.to(on), z0, noise, t, corners, some.to(on)
 
     def _timestep(self, generator: torch.Generator) -> Tensor:
         """T-1 for a share of the samples, else uniform; int64 []."""
