@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.claim import claim
+from benchmarks.command import run_command
 from engine.cli.values import target
 from engine.domain.targets import Target
 from engine.errors import UserError
@@ -176,9 +177,9 @@ def dice_by_target(
     """
     scores = {name: TargetScores() for name in targets}
     files = {n: result_file(recipe, n) for n in range(1, len(splits) + 1)}
-    found = {n: json.loads(file.read_text()) for n, file in files.items() if file.exists()}
+    results = {n: json.loads(file.read_text()) for n, file in files.items() if file.exists()}
     done = [
-        result for n, result in found.items()
+        result for n, result in results.items()
         if result.get("decides") == digest_of(recipe_file(recipe), splits[n - 1])
     ]  # fmt: skip
     cases = [case for result in done for case in result["cases"]]
@@ -259,20 +260,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    try:
-        _main(args)
-    except UserError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(lambda: _main(args))
 
 
-def _main(args: argparse.Namespace) -> None:
+def _main(args: argparse.Namespace) -> int:
     if not recipe_file(args.recipe).is_file():
         raise UserError(f"There is no recipe {args.recipe}.", hint=f"{RECIPES} holds them.")
     stems = [w for n in SPLITS for w in read_names(args.data / f"{n}.txt")]
@@ -291,6 +282,7 @@ def _main(args: argparse.Namespace) -> None:
         if count < args.folds:
             raise UserError(f"{count} of {args.folds} folds are done.", hint="Run the others.")
         put_onto(args.onto, told)
+    return 0
 
 
 if __name__ == "__main__":

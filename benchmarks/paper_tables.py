@@ -16,8 +16,10 @@ import os
 import sys
 from pathlib import Path
 
+from benchmarks.command import check_trial, run_command
 from benchmarks.paper.plan import CPU_PER_MINUTE, DATA_SETS, MINUTES, Row, chosen, planned
-from engine.errors import Cancelled, UserError
+from engine.cli.main import say_error
+from engine.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "paper_tables"
@@ -52,28 +54,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.minutes <= 0:
         parser.error("--minutes must be more than 0")
-    try:
-        return _main(args)
-    except UserError as error:
-        _complain(error)
-        return 1
-    except Cancelled:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-
-
-def _complain(error: UserError) -> None:
-    print(f"error: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+    return run_command(lambda: _main(args))
 
 
 def _main(args: argparse.Namespace) -> int:
     rows = chosen(args.only)
     if not rows:
         raise UserError("No row has such a name.", hint="--list shows them.")
-    if args.minutes != MINUTES and args.results == RESULTS:
-        raise UserError("A trial is no result.", hint="Give it --results and --work of its own.")
+    if args.minutes != MINUTES:
+        check_trial((args.results, RESULTS), (args.work, WORK))
     if args.list:
         list_rows(rows if args.only else planned(), args)
         return 0
@@ -129,7 +118,7 @@ def run_rows(rows: list[Row], args: argparse.Namespace) -> int:
             except UserError as error:  # the others may still be done
                 failed += 1
                 print(f"{row.name} was not done", file=sys.stderr)
-                _complain(error)
+                say_error(error)
     return 1 if failed else 0
 
 

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import check_trial, run_command
 from benchmarks.peers.plan import DATA_SETS, SIDES, Run, chosen, planned
 from benchmarks.peers.results import Results
 from engine.errors import Cancelled, UserError
@@ -47,23 +48,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, default=WORK, metavar="DIR", help="unfinished runs")
     parser.add_argument(
         "--trial-seconds", type=float, metavar="S",
-        help="processor time of a run, for a trial; needs --results of its own",
+        help="processor time of a run, for a trial; needs --results and --work of its own",
     )  # fmt: skip
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    try:
-        return _main(args)
-    except UserError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return 1
-    except Cancelled:
-        print("Stopped; the next call goes on from here.", file=sys.stderr)
-        return 1
+    return run_command(lambda: _main(args))
 
 
 def _main(args: argparse.Namespace) -> int:
@@ -71,8 +63,8 @@ def _main(args: argparse.Namespace) -> int:
     runs = chosen(planned(), args.only)
     if not runs:
         raise UserError("--only names no run.", hint="--list shows their names.")
-    if args.trial_seconds is not None and args.results == RESULTS:
-        raise UserError("A trial is no result.", hint="Give it a --results folder of its own.")
+    if args.trial_seconds is not None:
+        check_trial((args.results, RESULTS), (args.work, WORK))
     if args.table:
         _write_tables(results)
         return 0

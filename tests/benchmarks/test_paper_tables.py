@@ -254,6 +254,9 @@ def test_the_command_lists_and_refuses(data: Path, tmp_path: Path, capsys) -> No
     assert "published-polyp" in told and "15 rows to do" in told
     assert paper_tables.main(["--only", "nobody", *folders]) == 1
     assert "No row has such a name" in capsys.readouterr().err
+    for some in ([], folders[:2], folders[2:]):  # its row, or its checkpoint, would be the real one
+        assert paper_tables.main(["--minutes", "0.5", "--data", str(data), *some]) == 1
+        assert "A trial is no result" in capsys.readouterr().err
     words = ["--only", "clean-polyp", "--data", str(tmp_path), *folders]
     assert paper_tables.main(words) == 1
     assert "There is no folder polyp" in capsys.readouterr().err

@@ -277,8 +277,27 @@ def test_tables_go_between_their_markers(tmp_path: Path) -> None:
 
 
 def test_a_trial_never_lies_among_the_results(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", "nowhere", "--trial-seconds", "5"]) == 1
-    assert "A trial is no result" in capsys.readouterr().err
+    words = ["--data", "nowhere", "--trial-seconds", "5"]
+    for folders in ([], ["--results", "r"], ["--work", "w"]):
+        assert main([*words, *folders]) == 1
+        assert "A trial is no result" in capsys.readouterr().err
+
+
+def test_scores_that_could_not_be_kept_are_not_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "nowhere" / "scores.json"
+    words = ["--data", str(tmp_path), "--score-model", str(tmp_path / "none"), "--json", str(file)]
+    assert main(words) == 1
+    assert f"There is no folder {file.parent}" in capsys.readouterr().err
+
+
+def test_a_set_without_a_test_list_is_refused_before_it_is_trained_on(tmp_path: Path) -> None:
+    setting = setting_of(tmp_path)
+    (setting.data / "polyp" / "test.txt").unlink()
+    with pytest.raises(UserError, match="a-polyp-unet-0 has no test list"):
+        do_run(RUN, setting)
+    assert not setting.work.exists() and setting.results.read(RUN) is None
 
 
 def test_results_that_are_damaged_are_named(tmp_path: Path) -> None:
