@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from engine.cli.train_parser import add_parser
 from engine.models.schema import WEIGHTS, ModelInfo, Schedule
 from engine.models.store import read_entry
 from engine.sdseg.folder import load_model
+from engine.training.options import Augmentation, Objective, Optimisation
+from engine.training.resume import OPTION
 from tests.engine.cli.calls import picture, refused, sdseg
 from tests.engine.cli.test_train_cli import draw, words
 from tests.engine.sdseg.test_starting_weights import tiny_autoencoder, tiny_unet
@@ -243,3 +249,13 @@ def test_pictures_may_be_told_apart_from_weights(
 ) -> None:
     file = picture(data / "x.png")
     assert "x.png" in refused(capsys, *call(data, "--init", file))
+
+
+def test_a_refused_resume_names_an_option_that_train_has() -> None:
+    known = add_parser(argparse.ArgumentParser().add_subparsers()).format_help()
+    kinds = (Objective, Optimisation, Augmentation)
+    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    names |= {"target", "preset", "prediction_type", "plane", "start", "seed", "train", "val"}
+    for name in names - {"minutes"}:  # an option of `finetune`
+        option = OPTION.get(name, "--" + name.replace("_", "-"))
+        assert re.search(rf"^  {option}(?![\w-])", known, re.MULTILINE), option

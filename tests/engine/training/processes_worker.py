@@ -18,16 +18,29 @@ from tests.engine.training.discs import options, trainer_for
 # A trunk, whose normalisation never changes; TINY has no dropout.
 CONFIG = replace(TINY, vision_encoder=VisionEncoderConfig("trunk", condition_channels=4))
 STEPS = 50
+HALF = (0.5, 20)  # share of each batch, steps: with fewer pictures rounding grows faster
 
 
-def losses_of(folder: Path, output: Path) -> list[float]:
-    """The losses of fifty steps, with every term and every kind of augmentation."""
+def losses_of(folder: Path, output: Path, share: float = 1.0, steps: int = STEPS) -> list[float]:
+    """The losses of some steps, with every term and every kind of augmentation.
+
+    Args:
+        folder: of the data.
+        output: of the run.
+        share: of each batch that eq. 3 is computed for.
+        steps: how many.
+    """
     # A high rate would blow up the last bits that sums in another order differ by.
-    chosen = options(folder, output, steps=STEPS, latent_variants=3, ema_all=True, base_lr=2e-5)
+    chosen = options(folder, output, steps=steps, latent_variants=3, ema_all=True, base_lr=2e-5)
     chosen = replace(
         chosen,
         objective=Objective(
-            mask_weight=1.0, pyramid_weight=0.5, last_share=0.5, mask_crop=0.5, sdseg_weight=0.3
+            mask_weight=1.0,
+            pyramid_weight=0.5,
+            last_share=0.5,
+            mask_crop=0.5,
+            sdseg_weight=0.3,
+            sdseg_share=share,
         ),
         augmentation=Augmentation(
             rotate=90.0, scale=(0.8, 1.2), gamma=1.3, blur=1.0, noise=0.05, empty_share=0.2
@@ -67,6 +80,7 @@ def main(folder: Path) -> None:
     told = {
         "size": team.size,
         "losses": losses_of(folder, folder / "two"),
+        "half": losses_of(folder, folder / "half", *HALF),
         "nan": _nan_in_the_second(folder, folder / "nan"),
         "picture": _bad_picture_in_the_second(folder, folder / "bad", team.is_first),
     }

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from engine.training.augment import augment
+from engine.training.dataset import SliceDataset
 from engine.training.effects import EFFECTS, apply_effects
-from engine.training.geometry import LEAST_PICTURE, place_randomly, warp
+from engine.training.geometry import LEAST_PICTURE, place_randomly, target_free_share, warp
 from engine.training.options import Augmentation
 from engine.training.randomness import Draw, place_generators, step_generator
 from tests.engine.training.discs import draw_discs, draws, load
@@ -124,3 +125,20 @@ def test_a_picture_full_of_target_keeps_its_place(pictures) -> None:
     kept = place_randomly(pictures[0][:4], full, rules, Draw(draws(4, 0)))
     plain = place_randomly(pictures[0][:4], full, Augmentation(), Draw(draws(4, 0)))
     assert torch.equal(kept, plain)
+
+
+def test_the_share_without_target_is_counted_not_taken_from_the_options(pictures) -> None:
+    values, masks = pictures
+    rules = Augmentation(empty_share=0.5)
+
+    def kept(pictures: torch.Tensor, masks: torch.Tensor) -> SliceDataset:
+        stored = ((pictures + 1.0) * 127.5).round().byte(), (masks * 255.0).round().byte()
+        return SliceDataset(*stored, torch.arange(8), tuple("abcdefgh"))
+
+    beside = kept(values.roll(24, -1), masks.roll(24, -1))
+    full = kept(values, torch.ones_like(masks))
+    half = kept(values, masks * (torch.arange(8) % 2).view(8, 1, 1, 1))
+    assert 0.25 < target_free_share(beside, rules, 0, 64) < 0.7
+    assert target_free_share(beside, Augmentation(), 0, 8) == 0
+    assert target_free_share(full, rules, 0, 16) == 0  # asked for in vain
+    assert target_free_share(half, Augmentation(), 0, 16) == 0.5  # none to begin with

@@ -74,9 +74,11 @@ def test_two_processes_have_the_losses_of_one_and_share_their_errors(
     assert (code, errors) == (0, [])
     told = [json.loads((folder / f"told{rank}.json").read_text()) for rank in range(2)]
     alone = processes_worker.losses_of(folder, folder / "one")
+    half = processes_worker.losses_of(folder, folder / "half-one", *processes_worker.HALF)
     for one in told:
         assert one["size"] == 2 and len(one["losses"]) == processes_worker.STEPS
         assert one["losses"] == pytest.approx(alone, rel=1e-4)
+        assert one["half"] == pytest.approx(half, rel=1e-4)
         assert one["nan"] == "The loss is not a number at step 3."
         assert "case00.png" in one["picture"]
     assert max(alone) > 1.2 * min(alone)
