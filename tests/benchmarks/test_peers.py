@@ -79,7 +79,7 @@ def test_the_plan_is_the_issue_s() -> None:
     names = [r.name for r in runs]
     assert len(set(names)) == len(names)
     count = {part: sum(r.part == part for r in runs) for part in "tabc"}
-    assert count == {"t": 14, "a": 27, "b": 9, "c": 2}
+    assert count == {"t": 16, "a": 27, "b": 9, "c": 2}
     assert sum(r.part == "a" and r.data_set == "lungs" for r in runs) == 9
     assert [r.name for r in chosen(runs, ["b-polyp"])] == [
         "b-polyp-sdseg-0", "b-polyp-fpn-0", "b-polyp-unet-0",
