@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
 import torch
@@ -88,8 +88,8 @@ def step_cost(run: Run, setting: Setting, steps: int) -> StepCost:
 def recipe_seconds(run: Run, setting: Setting, steps: int = STEPS) -> float:
     """Processor time that the recipe of a run's shipped model takes on this computer.
 
-    Timed once a model and processor; the figure is kept in the folder of unfinished runs, so that
-    both peers of a data set get the same.
+    Timed once a model and processor; the figure is kept beside the results, so that both peers of
+    a data set get the same, and whoever reads them sees where it comes from.
 
     Args:
         run: of part b.
@@ -104,12 +104,14 @@ def recipe_seconds(run: Run, setting: Setting, steps: int = STEPS) -> float:
     if not wanted:
         raise UserError(f"The built-in model {run.recipe} does not say how long it was trained.")
     mark = digest([entry.sha256, processor(), steps])
-    note = setting.work / "clock" / f"{run.recipe}-{mark}.json"
-    with claim(note.with_suffix(""), wait=True):  # another command may be timing it
+    note = setting.results.folder / "clock" / f"{run.recipe}-{mark}.json"
+    with claim(setting.work / "clock" / note.stem, wait=True):  # another may be timing it
         if not note.is_file():
             setting.say(f"  timing {steps} steps of the recipe {run.recipe}")
             cost = step_cost(replace(run, side="sdseg"), setting, steps)
             own = read_recipe(run, setting.data, setting.work).optimisation
             seconds = cost.step * wanted + cost.autoencoder_step * own.autoencoder_steps
-            atomic_write_text(note, json.dumps({"seconds": round(seconds, 1)}))
+            told = {"seconds": round(seconds, 1), "processor": processor(), **asdict(cost)}
+            note.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_text(note, json.dumps(told, indent=1) + "\n")
     return float(json.loads(note.read_text(encoding="utf-8"))["seconds"])

@@ -125,7 +125,7 @@ def test_the_peers_get_the_time_that_the_shipped_recipe_takes_on_this_computer(
 
     assert recipe_seconds(replace(run, side="unet"), setting, steps=1) == seconds
     assert len(told) == 1  # timed once
-    (note,) = (setting.work / "clock").glob("polyp-*.json")
+    (note,) = (setting.results.folder / "clock").glob("polyp-*.json")
     mark = fingerprint(run, setting)
     note.write_text('{"seconds": 7.0}')
     assert recipe_seconds(run, setting, steps=1) == 7.0
