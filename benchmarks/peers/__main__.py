@@ -3,7 +3,7 @@
     python -m benchmarks.peers --data DIR                  every run that is not done yet
     python -m benchmarks.peers --data DIR --only a b-polyp some of them
     python -m benchmarks.peers --list [--data DIR]         what is done, waits, or is stale
-    python -m benchmarks.peers --table                     writes the tables of docs/accuracy.md
+    python -m benchmarks.peers --table                     writes them: docs/accuracy.md, cards
     python -m benchmarks.peers --data DIR --score-model FOLDER [--set NAME]
     python -m benchmarks.peers --data DIR --time-steps 20  seconds a step of each side
 
@@ -116,10 +116,12 @@ def _outcome(result: dict[str, Any] | None) -> str:
 
 
 def _write_tables(results: Results) -> None:
+    from benchmarks.peers.cards import write_cards
     from benchmarks.peers.tables import write_tables
 
     write_tables(DOCUMENT, planned(), results)
-    _say(f"  wrote the tables of {DOCUMENT.name}")
+    cards = write_cards(ROOT / "resources" / "models", results)
+    _say(f"  wrote the tables of {', '.join([DOCUMENT.name, *(c.parent.name for c in cards)])}")
 
 
 def _list(args: argparse.Namespace, runs: list[Run], results: Results) -> int:

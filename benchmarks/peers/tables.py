@@ -119,10 +119,10 @@ def _score_cells(runs: list[Run], done: list[Result], reference: list[Result]) -
         count,
         _with_range([r["test"]["dice"] for r in done]),
         ", ".join(f"{t} {fmean(r['test']['targets'][t] for r in done):.3f}" for t in targets),
-        NOTHING if same else _lead(reference, done, _plain_cases),
+        NOTHING if same else lead(reference, done, plain_cases),
         _with_range([r["shifted_dice"] for r in done]),
-        NOTHING if same else _lead(reference, done, lambda r: r["shifted_cases"]),
-        _finds(done),
+        NOTHING if same else lead(reference, done, lambda r: r["shifted_cases"]),
+        finds_cell(done),
         _mean_number([r["steps"] for r in done]),
         f"{fmean(r['cpu_seconds'] for r in done) / 60.0:.0f}",
     ]
@@ -139,17 +139,19 @@ def _mean_number(values: list[int | None]) -> str:
     return f"{fmean(known):.0f}" if known else NOTHING
 
 
-def _finds(done: list[Result]) -> str:
+def finds_cell(done: list[Result]) -> str:
+    """Share of the views without target in which something was found, of how many views."""
     views = sum(r["target_free"]["views"] for r in done)
     found = sum(r["target_free"]["found"] for r in done)
     return f"{found / views:.1%} of {views}" if views else NOTHING
 
 
-def _plain_cases(result: Result) -> dict[str, float]:
+def plain_cases(result: Result) -> dict[str, float]:
+    """Dice of each case of the test list, mean over targets."""
     return case_means(result["test"]["cases"])
 
 
-def _lead(
+def lead(
     reference: list[Result], peer: list[Result], cases: Callable[[Result], dict[str, float]]
 ) -> str:
     """Mean difference over cases, seeds averaged first, with its 95 % bootstrap interval."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from benchmarks.claim import claim
 from benchmarks.peers import sides
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.answers import PeerSegmenter
+from benchmarks.peers.cards import WHY, write_cards
 from benchmarks.peers.networks import make_network, outputs_of
 from benchmarks.peers.plan import RATES, UNTUNED, Run, chosen, planned
 from benchmarks.peers.results import Results
@@ -274,6 +276,34 @@ def test_tables_go_between_their_markers(tmp_path: Path) -> None:
     copy.write_text(document.read_text("utf-8"), "utf-8")
     write_tables(copy, planned(), Results(document.parents[1] / "benchmarks" / "results" / "peers"))
     assert copy.read_text("utf-8") == document.read_text("utf-8")  # the committed one is current
+
+
+def test_cards_tell_where_a_peer_is_ahead(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results")
+    card = tmp_path / "models" / "polyp" / "CARD.md"
+    card.parent.mkdir(parents=True)
+    card.write_text("# Polyps\n")
+    results.write(Run("b", "polyp", "sdseg"), result_of({"x": 0.8, "y": 0.9}, 0.7, 400))
+    assert write_cards(tmp_path / "models", results) == []  # nothing to compare with
+    results.write(Run("b", "polyp", "unet"), result_of({"x": 0.7, "y": 0.9}, 0.6, 900))
+    assert write_cards(tmp_path / "models", results) == [card]
+    assert "| MONAI U-Net from scratch | 0.800 | +0.050 (" in card.read_text()
+    assert "Ahead" not in card.read_text()
+    results.write(Run("b", "polyp", "fpn"), result_of({"x": 0.9, "y": 0.9}, 0.72, 900))
+    assert write_cards(tmp_path / "models", results) == [card]
+    told = card.read_text()
+    assert told.startswith("# Polyps\n\n## Beside") and told.count("## Beside") == 1
+    ahead = "Ahead of this model by 0.050 on test.txt and 0.020 on shifted pictures: same trunk"
+    assert ahead in told and WHY["polyp"] in told
+    assert write_cards(tmp_path / "models", results) == []  # current
+
+
+def test_the_shipped_cards_are_current(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    for name in ("polyp", "chest-xray-lungs", "fundus-disc-cup"):
+        (tmp_path / name).mkdir()
+        shutil.copyfile(root / "resources/models" / name / "CARD.md", tmp_path / name / "CARD.md")
+    assert write_cards(tmp_path, Results(root / "benchmarks" / "results" / "peers")) == []
 
 
 def test_a_trial_never_lies_among_the_results(capsys: pytest.CaptureFixture[str]) -> None:
