@@ -3,7 +3,7 @@
     python -m benchmarks.peers --data DIR                  every run that is not done yet
     python -m benchmarks.peers --data DIR --only a b-polyp some of them
     python -m benchmarks.peers --list [--data DIR]         what is done, waits, or is stale
-    python -m benchmarks.peers --table                     writes them: docs/accuracy.md, cards
+    python -m benchmarks.peers --table                     writes tables: accuracy.md, cards
     python -m benchmarks.peers --data DIR --score-model FOLDER [--set NAME]
     python -m benchmarks.peers --data DIR --time-steps 20  seconds a step of each side
 

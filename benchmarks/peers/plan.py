@@ -19,6 +19,7 @@ SIDES = {
     "unet": "MONAI U-Net from scratch",
     "dynunet": "MONAI DynUNet from scratch",
 }
+COMPARED = ("sdseg", "fpn", "unet")  # in parts a and b
 CPU_PER_MINUTE = 2.0  # a minute stands for two minutes of processor time: both cores of a laptop
 MINUTES = {"t": 5.0, "a": 5.0, "c": 60.0}  # part b: what the shipped recipe takes
 SEEDS = {"lungs": 3, "polyp": 3}  # of part a; one on the others
@@ -86,8 +87,8 @@ def planned() -> list[Run]:
     for seed in range(max(SEEDS.values())):
         for data_set in DATA_SETS:
             if seed < SEEDS.get(data_set, 1):
-                runs += [Run("a", data_set, side, seed) for side in ("sdseg", "fpn", "unet")]
-    runs += [Run("b", data_set, side) for data_set in SHIPPED for side in ("sdseg", "fpn", "unet")]
+                runs += [Run("a", data_set, side, seed) for side in COMPARED]
+    runs += [Run("b", data_set, side) for data_set in SHIPPED for side in COMPARED]
     return runs + [Run("c", data_set, "dynunet") for data_set in LONG]
 
 

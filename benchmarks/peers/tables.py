@@ -121,7 +121,7 @@ def _score_cells(runs: list[Run], done: list[Result], reference: list[Result]) -
         ", ".join(f"{t} {fmean(r['test']['targets'][t] for r in done):.3f}" for t in targets),
         NOTHING if same else lead(reference, done, plain_cases),
         _with_range([r["shifted_dice"] for r in done]),
-        NOTHING if same else lead(reference, done, lambda r: r["shifted_cases"]),
+        NOTHING if same else lead(reference, done, shifted_cases),
         finds_cell(done),
         _mean_number([r["steps"] for r in done]),
         f"{fmean(r['cpu_seconds'] for r in done) / 60.0:.0f}",
@@ -149,6 +149,11 @@ def finds_cell(done: list[Result]) -> str:
 def plain_cases(result: Result) -> dict[str, float]:
     """Dice of each case of the test list, mean over targets."""
     return case_means(result["test"]["cases"])
+
+
+def shifted_cases(result: Result) -> dict[str, float]:
+    """Dice of each case, mean over targets and changes."""
+    return dict(result["shifted_cases"])
 
 
 def lead(

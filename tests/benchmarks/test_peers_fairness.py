@@ -81,7 +81,7 @@ def test_a_tuning_run_s_training_is_not_repeated_and_stale_results_are_named(
     setting = setting_of(tmp_path, seconds=0.1)
     tuning = Run("t", "polyp", "unet", rate=2e-3)
     assert do_run(tuning, setting) and do_run(RUN, setting)
-    with pytest.raises(UserError, match=r"a-polyp-unet-0 waits for t-polyp-unet-0\.0001"):
+    with pytest.raises(UserError, match=r"a-polyp-unet-0 waits for t-polyp-unet-0\.000125\."):
         do_run(RUN, replace(setting, seconds=None))
     first, second = setting.results.read(tuning), setting.results.read(RUN)
     assert first is not None and second is not None
