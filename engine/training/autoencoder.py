@@ -133,3 +133,17 @@ def ceiling(autoencoder: AutoencoderKL, data: SliceDataset, device: torch.device
             if truth.any():
                 scores.append(dice(answer, truth))
     return sum(scores) / max(len(scores), 1)
+
+
+@torch.inference_mode()
+def seen_in_nothing(autoencoder: AutoencoderKL, data: SliceDataset, device: torch.device) -> float:
+    """Highest probability, in [0, 1], of any class at any place when an empty mask is decoded.
+
+    `ceiling` doesn't see it where every picture holds a target. Near 0.5 a model marks something
+    in pictures without one, however well it is trained.
+    """
+    empty = torch.zeros_like(data.batch(torch.tensor([0]))[1])
+    latent = autoencoder.encode(mask_picture(empty).to(device)).latent_dist.mode()  # type: ignore[union-attr]
+    logits = decoded_logits(autoencoder.decode(latent).sample, data.class_count)  # type: ignore[union-attr]
+    found = logits.sigmoid() if data.class_count == 1 else logits.softmax(1)[:, 1:]
+    return float(found.max())

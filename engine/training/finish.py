@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def finish(
     options: TrainOptions,
     trainer: Trainer,
     start: Start,
-    ceiling: float,
+    decoding: Mapping[str, float],
     say: Say,
 ) -> dict[str, Any]:
     """Measures the finished network and writes its folder.
@@ -49,7 +49,7 @@ def finish(
         options: of the run.
         trainer: with the averaged weights in place.
         start: what the run started from.
-        ceiling: Dice of encode -> decode on val.
+        decoding: what the mask autoencoder allows at best, by its name on the card.
         say: told what happens.
 
     Returns:
@@ -57,7 +57,7 @@ def finish(
     """
     cloud, statistic = _measure_fit(trainer, options)
     info = _describe(options, trainer, start, statistic)
-    scores: dict[str, Any] = {"encode -> decode Dice on val (network's size)": ceiling}
+    scores: dict[str, Any] = dict(decoding)
     scores |= _measured(options, trainer, info, say)
     if options.more_scores is not None:
         scores |= read_scores(options.more_scores)

@@ -14,7 +14,7 @@ from engine.errors import UserError
 from engine.sdseg.network import SDSegNetwork
 from engine.sdseg.vision import TrunkVisionEncoder
 from engine.system.interrupt import Interrupt
-from engine.training.autoencoder import ceiling, train_autoencoder
+from engine.training.autoencoder import ceiling, seen_in_nothing, train_autoencoder
 from engine.training.checkpoint import make_run_folder, read_state
 from engine.training.curves import board_writer
 from engine.training.dataset import SliceDataset
@@ -31,6 +31,8 @@ from engine.training.team import Team
 from engine.training.trainer import Progress, Trainer
 
 Say = Callable[[str], None]
+# Built-in models have 0.02 to 0.08; a run with 0.5 marked every picture without a target.
+SEEN_IN_NOTHING = 0.25
 
 
 def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, Any] | None:
@@ -62,11 +64,11 @@ def train_model(options: TrainOptions, device_name: str, say: Say) -> dict[str, 
     with team.noticing_losses():
         trainer, start = _prepare(options, team, tell)
         with team.together():
-            top = _ceiling(trainer, tell) if team.is_first else 0.0
+            decoding = _decoding(trainer, tell) if team.is_first else {}
         with Interrupt() as interrupt:
             trainer.run(lambda p: _report(p, trainer, tell), lambda: interrupt.raised)
         team.part()
-    return finish(options, trainer, start, top, tell) if team.is_first else None
+    return finish(options, trainer, start, decoding, tell) if team.is_first else None
 
 
 def _prepare(options: TrainOptions, team: Team, say: Say) -> tuple[Trainer, Start]:
@@ -136,11 +138,25 @@ def _restore(trainer: Trainer, resumed: bool, say: Say) -> None:
         say(f"resumed at step {trainer.step}")
 
 
-def _ceiling(trainer: Trainer, say: Say) -> float:
-    network = trainer.network
-    top = ceiling(network.autoencoder, trainer.val_data, trainer.device)
-    say(f"encode -> decode Dice on val: {top:.4f}; scale factor {network.scale_factor:.4f}")
-    return top
+def _decoding(trainer: Trainer, say: Say) -> dict[str, float]:
+    """What the mask autoencoder allows at best, by its name on the card."""
+    network, data = trainer.network, trainer.val_data
+    top = ceiling(network.autoencoder, data, trainer.device)
+    nothing = seen_in_nothing(network.autoencoder, data, trainer.device)
+    say(
+        f"encode -> decode Dice on val: {top:.4f}; an empty mask decodes to a probability of at "
+        f"most {nothing:.3f}; scale factor {network.scale_factor:.4f}"
+    )
+    if nothing > SEEN_IN_NOTHING:
+        say(
+            "warning: the autoencoder decodes something from an empty mask, so the model may mark "
+            "pictures that show no target. One that is trained here wants more steps "
+            "(--autoencoder-steps) or another --seed."
+        )
+    return {
+        "encode -> decode Dice on val (network's size)": top,
+        "highest probability decoded from an empty mask": nothing,
+    }
 
 
 def _silent(text: str) -> None:

@@ -14,7 +14,7 @@ from engine.evaluation.pairs import find_pairs
 from engine.sdseg.config import TINY
 from engine.sdseg.network import SDSegNetwork
 from engine.training.augment import augment
-from engine.training.autoencoder import ceiling, train_autoencoder
+from engine.training.autoencoder import ceiling, seen_in_nothing, train_autoencoder
 from engine.training.checkpoint import read_state
 from engine.training.dataset import read_dataset
 from engine.training.ema import Ema
@@ -92,7 +92,37 @@ def test_the_autoencoder_learns_to_repeat_masks(data_folder: Path) -> None:
     )
     after = ceiling(network.autoencoder, data, CPU)
     assert after > 0.8 and after > before
+    assert seen_in_nothing(network.autoencoder, data, CPU) < 0.1
     assert not any(p.requires_grad for p in network.autoencoder.parameters())
+
+
+@pytest.mark.parametrize("groups", [((1, 2),), ((1,), (2,))])
+def test_what_an_empty_mask_decodes_to_is_the_most_probable_class_anywhere(
+    data_folder: Path, groups
+) -> None:
+    data = load(data_folder, "val.txt", groups)
+    autoencoder = SDSegNetwork.build(replace(TINY, channel_classes=len(groups))).autoencoder
+    last = autoencoder.decoder.conv_out
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(-1.0)  # decodes everything to nothing
+        assert seen_in_nothing(autoencoder, data, CPU) < 0.02
+        last.bias[:] = torch.tensor([-1.0, 1.0, -1.0])  # of several classes, the second is there
+        expected = 0.95 if len(groups) > 1 else 1 / (1 + np.exp(4.0 / 3))
+        assert seen_in_nothing(autoencoder, data, CPU) == pytest.approx(expected, abs=0.05)
+
+
+def test_an_autoencoder_that_decodes_nothing_as_something_is_told_and_noted(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    chosen = options(data_folder, tmp_path / "model", steps=1, autoencoder_steps=1)
+    found = train_model(chosen, "cpu", lines.append)
+    assert found is not None
+    nothing = found["scores"]["highest probability decoded from an empty mask"]
+    assert nothing > 0.25
+    assert any(line.startswith("warning: the autoencoder") for line in lines)
+    assert f"{nothing:.3f}" in (tmp_path / "model" / "CARD.md").read_text()
 
 
 def test_a_few_steps_lower_the_loss_and_leave_the_autoencoder_alone(
