@@ -18,6 +18,10 @@ def main(arguments: list[str]) -> int:
         The exit code; 1 after a line of JSON with message and hint.
     """
     task, *rest = arguments or [""]
+    if task == "decode" and not rest:
+        from engine.io.dicom_child import serve
+
+        return serve()
     if task != "unpickle" or len(rest) != 2:
         return 2
     try:
@@ -30,12 +34,13 @@ def main(arguments: list[str]) -> int:
 
 def _unpickle(source: Path, folder: Path) -> None:
     """A checkpoint's tensors into a folder; prints as `contained` listens for."""
-    from engine.sdseg.contained import HINT, check_records
+    from engine.sdseg.contained import HINT, ROOM_BYTES, check_records
 
     check_records(source)
-    from engine.sdseg.unpickle import extract, limit_memory
+    from engine.sdseg.unpickle import extract
+    from engine.system.watching import limit_memory
 
-    limit_memory(source)
+    limit_memory(2 * source.stat().st_size + ROOM_BYTES)
     print("ready", flush=True)
     try:
         extract(source, folder, lambda done, total: print(done, total, flush=True))

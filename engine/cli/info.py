@@ -18,6 +18,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("path", type=Path, metavar="PATH")
     parser.add_argument("--series", default="", help="of a DICOM folder with several")
+    parser.add_argument("--time", type=int, metavar="N", help="time point of several, from 0")
     return parser
 
 
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     rows: list[dict[str, Any]] = []
     for path in list_cases(args.path):
-        case = open_case(path, series=args.series)
+        case = open_case(path, series=args.series, time=args.time)
         rows.append(_row(case))
         print(_text(case))
         for warning in case.warnings:

@@ -61,6 +61,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     part.add_argument("--plane", choices=["axial", "coronal", "sagittal"],
                       help="to slice along; default: the model's, else the scan's")  # fmt: skip
     part.add_argument("--series", default="", help="of a DICOM folder with several")
+    part.add_argument("--time", type=int, metavar="N", help="time point of several, from 0")
     return parser
 
 

@@ -78,7 +78,10 @@ class Run:
         if self.is_stopped():
             raise Cancelled
         args = self.args
-        case = sample_picture() if args.demo else open_case(job.source, series=args.series)
+        if args.demo:
+            case = sample_picture()
+        else:
+            case = open_case(job.source, series=args.series, time=args.time)
         for warning in case.warnings:
             say_warning(f"{case.name}: {warning}")
         mask = final(job.mask, case.name, case.scan)

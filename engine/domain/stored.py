@@ -18,7 +18,8 @@ class StoredForm:
         flipped: True where array axis a runs against the file's axis.
         header: the file's NIfTI header as it stands, else empty.
         rotation: EXIF orientation of a picture, 1 to 8; 1 is upright.
-        series: one-way hash of the DICOM series that was opened, or "".
+        series: which part of the source was opened: one-way hash of a DICOM series, with "#N" for
+            time point N of several; or "".
     """
 
     format: str = ""

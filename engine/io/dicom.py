@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from engine.domain.case import Case, new_case
-from engine.errors import UserError
+from engine.errors import Choice, ChoiceNeeded, UserError
 from engine.io.dicom_header import (
     ImageHeader,
     Patient,
     patient_key,
-    read_image_header,
+    read_image_headers,
     short_hash,
 )
-from engine.io.dicom_pixels import Progress, check_pixels, read_stack
-from engine.io.dicom_stack import make_stack
+from engine.io.dicom_pixels import PixelReader, Progress, check_pixels, read_stack
+from engine.io.dicom_stack import make_stack, split_passes
 from engine.io.kinds import kind_by_name, looks_like_dicom, natural_key, reading
+from engine.io.selection import selection, split_selection
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,23 +38,36 @@ class Found:
     skipped: int
 
 
-def open_dicom(path: Path, series: str = "", progress: Progress | None = None) -> Case:
+def open_dicom(
+    path: Path,
+    series: str = "",
+    time: int | None = None,
+    progress: Progress | None = None,
+) -> Case:
     """Opens one series as a case.
 
     Args:
         path: a folder, or one file (which is opened by itself).
         series: number, UID or hash of the series to open in a folder with several.
+        time: time point (pass) to open of a series that was taken several times, from 0.
         progress: called with (images read, images in all).
 
     Raises:
-        UserError: no image, several series and none chosen, or an irregular one.
+        ChoiceNeeded: several series or time points, and none chosen.
+        UserError: no image, or an irregular series.
     """
+    series, kept_time = split_selection(series)
     found = find_images(path)
     images, remarks = _choose(path, found, series)
-    for image in images:
+    for image in {image.path: image for image in images}.values():
         check_pixels(image)
+    images, time = _one_pass(path, images, kept_time if time is None else time)
     stack = make_stack(images, path.name)
     scan, odd = read_stack(stack, progress)
+    if time is not None:
+        part = selection(scan.stored.series, time)
+        scan = replace(scan, stored=replace(scan.stored, series=part))
+        remarks.append(f"Time point {time} of several is shown.")
     case = new_case(scan, path)
     if found.patient.is_named_in(path.name):
         case.name = _neutral_name(images[0])
@@ -76,8 +92,8 @@ def find_images(path: Path) -> Found:
         if header is None:
             skipped += 1
             continue
-        images.append(header[0])
-        patient = header[1] if len(images) == 1 else patient
+        patient = patient if images else header[1]
+        images += header[0]
     if not images:
         raise UserError(
             f"{path.name} holds no DICOM image.",
@@ -86,11 +102,11 @@ def find_images(path: Path) -> Found:
     return Found(tuple(images), patient, skipped)
 
 
-def _header(file: Path) -> tuple[ImageHeader, Patient] | None:
+def _header(file: Path) -> tuple[list[ImageHeader], Patient] | None:
     if kind_by_name(file) is not None or not looks_like_dicom(file):
         return None
     with reading(file):
-        return read_image_header(file)
+        return read_image_headers(file)
 
 
 def _choose(path: Path, found: Found, series: str) -> tuple[list[ImageHeader], list[str]]:
@@ -119,6 +135,38 @@ def _choose(path: Path, found: Found, series: str) -> tuple[list[ImageHeader], l
     if len(volume) < len(images):
         remarks.append(f"{len(images) - len(volume)} localizer images were left out.")
     return volume, remarks
+
+
+def _one_pass(
+    path: Path, images: list[ImageHeader], time: int | None
+) -> tuple[list[ImageHeader], int | None]:
+    """The images of one time point, and which; None for a series that was taken once."""
+    passes = split_passes(images)
+    if len(passes) == 1 or (time is None and _are_copies(passes)):
+        return images, None
+    if time is None:
+        raise ChoiceNeeded(
+            f"{path.name} holds {len(passes)} images at each place (time points, or passes).",
+            hint=f"Choose one: --time 0 to --time {len(passes) - 1}.",
+            about="time",
+            choices=[Choice(str(n), f"time point {n}") for n in range(len(passes))],
+        )
+    if not 0 <= time < len(passes):
+        raise UserError(
+            f"{path.name} has no time point {time}.", hint=f"It has 0 to {len(passes) - 1}."
+        )
+    return passes[time], time
+
+
+def _are_copies(passes: list[list[ImageHeader]]) -> bool:
+    """True if all passes hold the same pixels: the files came twice."""
+    first = passes[0]
+    reader = PixelReader()
+    for other in passes[1:]:
+        for one, two in zip(first, other, strict=True):
+            if not np.array_equal(reader.read(one), reader.read(two)):
+                return False
+    return True
 
 
 def _is_series(image: ImageHeader, wanted: str) -> bool:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pydicom.config
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
 
 from engine.errors import UserError
+from engine.io.dicom_decode import has_table, read_elements
+from engine.io.dicom_frames import Elements, frames_of
 
 Vector = NDArray[np.float64]
 
@@ -32,36 +31,29 @@ _TAGS = [
     "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter",
-    "WindowWidth", "PixelPaddingValue", "Units",
-]  # fmt: skip
-_PIXEL_TAGS = [
-    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
-    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor", "AlphaPaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData", "AlphaPaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData", "PixelData",
+    "WindowWidth", "PixelPaddingValue", "Units", "InstanceNumber", "FrameType",
+    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 # Looked up once: pydicom would turn the names into tags for every file.
-_HEADER_TAGS = [Tag(name) for name in _TAGS]
-_DECODING_TAGS = [Tag(name) for name in _PIXEL_TAGS]
+_HEADER_TAGS: list[Any] = [Tag(name) for name in _TAGS]
 # Objects that are about images but are none themselves.
 _NO_IMAGE = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC"}
 
 
 @dataclass(frozen=True, eq=False)
 class ImageHeader:
-    """One DICOM image without its pixels.
+    """One DICOM image, or one frame of a multi-frame file, without its pixels.
 
     Attributes:
         path: its file.
+        frame: which frame of a multi-frame file it is, from 0; None in a file of one image.
+        frames: how many the file holds.
+        order: number of the image as the scanner counts, 0 if it doesn't; of a frame its index.
         series, number, study: series UID, series number and study UID, as text.
         modality, photometric: as DICOM names them.
         shape: (rows, columns).
-        samples, frames, bytes_a_sample: layout of the pixels.
+        samples, bytes_a_sample: layout of the pixels.
+        has_table: True where a table turns stored values into real ones (Modality LUT).
         compressed: True if the file may be smaller than its pixels.
         position: of the first pixel's centre in mm, LPS+, or None.
         along_row, down_column: unit vectors in LPS+ of rising column and row index, or None.
@@ -76,6 +68,9 @@ class ImageHeader:
     """
 
     path: Path
+    frame: int | None
+    frames: int
+    order: int
     series: str
     number: str
     study: str
@@ -83,8 +78,8 @@ class ImageHeader:
     photometric: str
     shape: tuple[int, int]
     samples: int
-    frames: int
     bytes_a_sample: int
+    has_table: bool
     compressed: bool
     position: Vector | None
     along_row: Vector | None
@@ -102,7 +97,7 @@ class ImageHeader:
     @property
     def pixel_bytes(self) -> int:
         """Of one decoded image."""
-        return self.shape[0] * self.shape[1] * self.samples * self.bytes_a_sample * self.frames
+        return self.shape[0] * self.shape[1] * self.samples * self.bytes_a_sample
 
 
 @dataclass(frozen=True)
@@ -122,38 +117,39 @@ class Patient:
         return any(p.casefold() in plain for p in [*parts, self.id] if len(p) > 2)
 
 
-def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
-    """The elements of a DICOM file that give its place, or its pixels; private ones are skipped.
-
-    Raises:
-        pydicom.errors.InvalidDicomError and others: it is none.
-    """
-    wanted: list[Any] = [*(_DECODING_TAGS if pixels else _HEADER_TAGS)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return pydicom.dcmread(path, specific_tags=wanted, stop_before_pixels=not pixels)
-        except InvalidDicomError:
-            return pydicom.dcmread(
-                path, specific_tags=wanted, stop_before_pixels=not pixels, force=True
-            )
-
-
-def read_image_header(path: Path) -> tuple[ImageHeader, Patient] | None:
-    """The header of an image, or None for a DICOM file that holds none (a report, a plan).
+def read_image_headers(path: Path) -> tuple[list[ImageHeader], Patient] | None:
+    """The headers of a file's images, or None for a DICOM file that holds none (a report, a plan).
 
     Raises:
         UserError: a value that is needed makes no sense.
     """
-    ds = read_dataset(path, pixels=False)
-    modality = _text(ds, "Modality")
-    if modality in _NO_IMAGE or not _has_size(path, ds):
+    ds = read_elements(path, _HEADER_TAGS, pixels=False)
+    whole = Elements([ds])
+    if _text(whole, "Modality") in _NO_IMAGE or not _has_size(path, ds):
         return None
+    if _text(whole, "SOPClassUID") == VLWholeSlideMicroscopyImageStorage:
+        raise UserError(f"{path.name} is a slide cut into tiles, which can't be opened.")
+    count = _whole(path, whole, "NumberOfFrames", 1)
+    compressed = _is_compressed(ds)
+    headers = [
+        _header(path, frame, n if count > 1 else None, count, compressed)
+        for n, frame in enumerate(frames_of(path, ds, count))
+    ]
+    return headers, Patient(_text(whole, "PatientID"), _text(whole, "PatientName"))
+
+
+def _header(
+    path: Path, ds: Elements, frame: int | None, frames: int, compressed: bool
+) -> ImageHeader:
+    modality = _text(ds, "Modality")
     along_row, down_column = _directions(path, ds)
     spacing, at_detector = _spacing(ds)
     numbers = _floats(ds, "ImagePositionPatient", 3)
-    header = ImageHeader(
+    return ImageHeader(
         path=path,
+        frame=frame,
+        frames=frames,
+        order=int(_number(ds, "InstanceNumber", 0.0)) if frame is None else frame,
         series=_text(ds, "SeriesInstanceUID"),
         number=_text(ds, "SeriesNumber"),
         study=_text(ds, "StudyInstanceUID"),
@@ -161,9 +157,9 @@ def read_image_header(path: Path) -> tuple[ImageHeader, Patient] | None:
         photometric=_text(ds, "PhotometricInterpretation").upper(),
         shape=(_whole(path, ds, "Rows"), _whole(path, ds, "Columns")),
         samples=_whole(path, ds, "SamplesPerPixel", 1),
-        frames=_whole(path, ds, "NumberOfFrames", 1),
         bytes_a_sample=max(1, _whole(path, ds, "BitsAllocated", 16) // 8),
-        compressed=_is_compressed(ds),
+        has_table=has_table(ds.get("ModalityLUTSequence")),
+        compressed=compressed,
         position=None if numbers is None else np.array(numbers),
         along_row=along_row,
         down_column=down_column,
@@ -175,9 +171,8 @@ def read_image_header(path: Path) -> tuple[ImageHeader, Patient] | None:
         unit=_unit(ds, modality),
         window=_window(ds),
         padding=_padding(ds),
-        localizer="LOCALIZER" in [str(word).upper() for word in _many(ds, "ImageType")],
+        localizer="LOCALIZER" in _words(ds, "ImageType") + _words(ds, "FrameType"),
     )
-    return header, Patient(_text(ds, "PatientID"), _text(ds, "PatientName"))
 
 
 @lru_cache(maxsize=64)
@@ -195,19 +190,23 @@ def short_hash(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:16] if uid else ""
 
 
-def _text(ds: FileDataset, name: str) -> str:
+def _text(ds: Elements, name: str) -> str:
     value = ds.get(name)
     return "" if value is None else str(value).strip()
 
 
-def _many(ds: FileDataset, name: str) -> list[Any]:
+def _many(ds: Elements, name: str) -> list[Any]:
     value = ds.get(name)
     if value is None or isinstance(value, str):
         return [] if value is None else [value]
     return list(value) if hasattr(value, "__iter__") else [value]
 
 
-def _floats(ds: FileDataset, name: str, count: int) -> list[float] | None:
+def _words(ds: Elements, name: str) -> list[str]:
+    return [str(word).upper() for word in _many(ds, name)]
+
+
+def _floats(ds: Elements, name: str, count: int) -> list[float] | None:
     """Exactly `count` finite numbers, or None."""
     try:
         values = [float(v) for v in _many(ds, name)]
@@ -216,7 +215,7 @@ def _floats(ds: FileDataset, name: str, count: int) -> list[float] | None:
     return values if len(values) == count and np.isfinite(values).all() else None
 
 
-def _number(ds: FileDataset, name: str, default: float) -> float:
+def _number(ds: Elements, name: str, default: float) -> float:
     try:
         values = [float(v) for v in _many(ds, name)[:1]]
     except (TypeError, ValueError):
@@ -224,7 +223,7 @@ def _number(ds: FileDataset, name: str, default: float) -> float:
     return values[0] if values and np.isfinite(values[0]) else default
 
 
-def _whole(path: Path, ds: FileDataset, name: str, default: int = 0) -> int:
+def _whole(path: Path, ds: Elements, name: str, default: int = 0) -> int:
     try:
         value = int(ds.get(name) or default)
     except (TypeError, ValueError):
@@ -234,7 +233,7 @@ def _whole(path: Path, ds: FileDataset, name: str, default: int = 0) -> int:
     return value
 
 
-def _directions(path: Path, ds: FileDataset) -> tuple[Vector | None, Vector | None]:
+def _directions(path: Path, ds: Elements) -> tuple[Vector | None, Vector | None]:
     values = _floats(ds, "ImageOrientationPatient", 6)
     if values is None:
         return None, None
@@ -245,7 +244,7 @@ def _directions(path: Path, ds: FileDataset) -> tuple[Vector | None, Vector | No
     return row / lengths[0], column / lengths[1]
 
 
-def _spacing(ds: FileDataset) -> tuple[tuple[float, float] | None, bool]:
+def _spacing(ds: Elements) -> tuple[tuple[float, float] | None, bool]:
     for name, at_detector in (("PixelSpacing", False), ("ImagerPixelSpacing", True)):
         values = _floats(ds, name, 2)
         if values is not None and min(values) > 0:
@@ -253,24 +252,24 @@ def _spacing(ds: FileDataset) -> tuple[tuple[float, float] | None, bool]:
     return None, False
 
 
-def _thickness(ds: FileDataset) -> float:
+def _thickness(ds: Elements) -> float:
     candidates = (_number(ds, n, 0.0) for n in ("SpacingBetweenSlices", "SliceThickness"))
     return next((abs(c) for c in candidates if c), 1.0)
 
 
-def _unit(ds: FileDataset, modality: str) -> str:
+def _unit(ds: Elements, modality: str) -> str:
     if modality == "CT":
         return "HU" if _text(ds, "RescaleType").upper() in ("", "HU") else ""
     return _text(ds, "Units")
 
 
-def _window(ds: FileDataset) -> tuple[float, float] | None:
+def _window(ds: Elements) -> tuple[float, float] | None:
     width = _number(ds, "WindowWidth", 0.0)
     level = _number(ds, "WindowCenter", np.inf if "WindowCenter" not in ds else 0.0)
     return (level, width) if width > 0 and np.isfinite(level) else None
 
 
-def _padding(ds: FileDataset) -> int | None:
+def _padding(ds: Elements) -> int | None:
     value = ds.get("PixelPaddingValue")
     if not isinstance(value, int):
         return None

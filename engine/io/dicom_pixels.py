@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,9 +13,10 @@ from engine.domain.grid import Grid
 from engine.domain.stored import StoredForm
 from engine.domain.volume import Volume
 from engine.errors import UserError
-from engine.io.dicom_header import ImageHeader, read_dataset, short_hash
+from engine.io.dicom_child import CONTAINED
+from engine.io.dicom_decode import Decoder
+from engine.io.dicom_header import ImageHeader, short_hash
 from engine.io.dicom_stack import Stack
-from engine.io.kinds import reading
 from engine.io.orientation import array_affine, closest_form, to_stored
 
 MAX_BYTES = 16 * 2**30
@@ -29,19 +29,14 @@ def check_pixels(image: ImageHeader) -> None:
     """Refuses what can't be read, before anything is allocated.
 
     Raises:
-        UserError: several frames, an unknown kind of pixel, or a file that is too short.
+        UserError: an unknown kind of pixel, or a file that is too short.
     """
     name = image.path.name
-    if image.frames > 1:
-        raise UserError(
-            f"{name} holds {image.frames} frames in one file, which can't be opened yet.",
-            hint="Export the series as one file an image.",
-        )
     if image.photometric not in (*_GREY, *_COLOUR):
         kind = image.photometric or "nothing"
         raise UserError(f"{name} says {kind} about its colours, which can't be shown.")
     size = image.path.stat().st_size
-    if not image.compressed and size < image.pixel_bytes:
+    if not image.compressed and size < image.pixel_bytes * image.frames:
         raise UserError(f"{name} is cut short: pixels are missing.", hint="Copy the file again.")
     if image.pixel_bytes > MAX_BYTES:
         raise UserError(f"{name} says it is larger than any picture that opens: it is damaged.")
@@ -53,9 +48,9 @@ def read_stack(stack: Stack, progress: Progress | None = None) -> tuple[Volume, 
     Returns:
         The scan and what was odd. Missing slices hold the lowest value and are not `loaded`.
     """
-    first = stack.images[0]
-    _check_twins(stack)
-    pixels = read_pixels(first)
+    reader, first = PixelReader(), stack.images[0]
+    _check_twins(stack, reader)
+    pixels = reader.read(first)
     if pixels.nbytes * stack.depth > MAX_BYTES:
         raise UserError(f"The series has more than the {MAX_BYTES >> 30} GB that open.")
     form = replace(closest_form(stack.affine), format="dicom", series=short_hash(first.series))
@@ -63,22 +58,26 @@ def read_stack(stack: Stack, progress: Progress | None = None) -> tuple[Volume, 
     k, j, i = (shape[axis] for axis in form.axes)
     array = np.zeros((k, j, i, *pixels.shape[2:]), dtype=_common_type(stack, pixels))
     # A view in the stack's order: what is written here lands in its LPS+ place, without a copy.
-    _fill(to_stored(array, form), stack, pixels, progress)
+    _fill(to_stored(array, form), stack, pixels, reader, progress)
     grid = Grid(
         (k, j, i),
         array_affine(stack.affine, shape, form),
-        calibrated=first.spacing is not None,
+        calibrated=first.spacing is not None and stack.calibrated,
         oriented=stack.oriented,
     )
     return _volume(array, grid, form, stack), _remarks(stack)
 
 
 def _fill(
-    target: NDArray[Any], stack: Stack, pixels: NDArray[Any], progress: Progress | None
+    target: NDArray[Any],
+    stack: Stack,
+    pixels: NDArray[Any],
+    reader: PixelReader,
+    progress: Progress | None,
 ) -> None:
     """Writes every image into ``[column, row, slice]``; `pixels` are those of the first."""
     for n, image in enumerate(stack.images):
-        values = pixels if n == 0 else read_pixels(image)
+        values = pixels if n == 0 else reader.read(image)
         if values.shape != pixels.shape:
             raise UserError(f"{image.path.name} does not have the size that its header says.")
         target[:, :, stack.places[n]] = _converted(image, values, target.dtype).swapaxes(0, 1)
@@ -111,45 +110,27 @@ def _volume(array: NDArray[Any], grid: Grid, form: StoredForm, stack: Stack) -> 
     )
 
 
-def read_pixels(image: ImageHeader) -> NDArray[Any]:
-    """Stored values ``[row, column]``, or RGB ``[row, column, 3]``.
+class PixelReader:
+    """Reads images: plain pixels here, compressed ones in a child process (promise 5)."""
 
-    Raises:
-        UserError: the file is damaged, or no decoder for its compression is installed.
-    """
-    from pydicom.pixels.processing import apply_color_lut
+    def __init__(self) -> None:
+        self._plain = Decoder()
 
-    with reading(image.path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ds = read_dataset(image.path, pixels=True)
-        try:
-            pixels = ds.pixel_array
-        except (RuntimeError, NotImplementedError) as error:
-            raise UserError(
-                f"The pixels of {image.path.name} can't be decoded.",
-                hint="The file is damaged, or its kind of compression is not installed.",
-            ) from error
-        except AttributeError as error:
-            raise UserError(f"{image.path.name} holds no pixels.") from error
-        if image.photometric == "PALETTE COLOR":
-            pixels = _eight_bit_palette(apply_color_lut(pixels, ds)[:, :, :3])
-        if pixels.ndim == 3 and pixels.dtype not in (np.uint8, np.uint16):
-            raise UserError(f"{image.path.name} has colours of {pixels.dtype.itemsize * 8} bits.")
-        return pixels
+    def read(self, image: ImageHeader) -> NDArray[Any]:
+        """Stored values ``[row, column]``, or RGB ``[row, column, 3]``.
+
+        Raises:
+            UserError: they can't be decoded.
+        """
+        if image.compressed:
+            return CONTAINED.read(image.path, image.frame, image.pixel_bytes)
+        return self._plain.read(image.path, image.frame)
 
 
-def _eight_bit_palette(colours: NDArray[Any]) -> NDArray[np.uint8]:
-    """Palettes of 16 bits often hold 8-bit colours in either byte."""
-    if colours.dtype == np.uint8:
-        return colours
-    wide = int(colours.max(initial=0)) > 255
-    return (colours >> 8 if wide else colours).astype(np.uint8)
-
-
-def _check_twins(stack: Stack) -> None:
+def _check_twins(stack: Stack, reader: PixelReader) -> None:
     """Images at one place may be dropped only if their pixels are equal."""
     for kept, twin in stack.twins:
-        if not np.array_equal(read_pixels(kept), read_pixels(twin)):
+        if not np.array_equal(reader.read(kept), reader.read(twin)):
             raise UserError(
                 f"{kept.path.name} and {twin.path.name} lie at the same place but differ: "
                 "the series was taken more than once.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Stack:
         twins: pairs of images at one place; the pixels tell whether they may be dropped.
         remarks: what was odd.
         oriented: False where nothing says how the patient lies.
+        calibrated: False where the distance of the slices is no length.
     """
 
     images: tuple[ImageHeader, ...]
@@ -41,6 +42,7 @@ class Stack:
     twins: tuple[tuple[ImageHeader, ImageHeader], ...]
     remarks: tuple[str, ...]
     oriented: bool = True
+    calibrated: bool = True
 
     @property
     def depth(self) -> int:
@@ -60,6 +62,8 @@ def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
             distances, a series that was acquired twice).
     """
     first = images[0]
+    if _is_film(images):
+        return _film(images)
     _check_alike(images, name)
     if len(images) == 1 or first.along_row is None:
         return _single(first)
@@ -77,6 +81,58 @@ def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
     remarks += [*_missing_remarks(places, positions @ normal), *_tilt_remarks(step, normal)]
     affine = _affine(first, positions[0], step)
     return Stack(tuple(kept), tuple(places), affine, twins, tuple(remarks))
+
+
+def split_passes(images: Sequence[ImageHeader]) -> list[list[ImageHeader]]:
+    """The time points of a series that was taken several times; one list if it was taken once.
+
+    At every place there must be as many images; the scanner's own count tells the first from the
+    second. Each list is in the order of the places.
+    """
+    if (
+        len(images) < 2
+        or _is_film(images)
+        or any(i.position is None or i.along_row is None for i in images)
+    ):
+        return [list(images)]
+    normal = np.cross(_known(images[0].along_row), _known(images[0].down_column))
+    ordered = sorted(images, key=lambda x: float(normal @ _known(x.position)))
+    groups: list[list[ImageHeader]] = []
+    for image in ordered:
+        if groups and normal @ (_known(image.position) - _known(groups[-1][0].position)) < (
+            _SAME_PLACE_MM
+        ):
+            groups[-1].append(image)
+        else:
+            groups.append([image])
+    count = len(groups[0])
+    if count == 1 or any(len(group) != count for group in groups):
+        return [list(images)]
+    sorted_groups = [sorted(g, key=lambda x: (x.order, x.path.name, x.frame or 0)) for g in groups]
+    return [[group[n] for group in sorted_groups] for n in range(count)]
+
+
+def _is_film(images: Sequence[ImageHeader]) -> bool:
+    """True for the frames of one file that have no place, or all the same: a film (XA, US)."""
+    first = images[0]
+    return len(images) > 1 and all(
+        image.path == first.path and _same_place(image, first) for image in images
+    )
+
+
+def _same_place(image: ImageHeader, other: ImageHeader) -> bool:
+    if image.position is None or other.position is None:
+        return image.position is other.position
+    return bool(np.abs(image.position - other.position).max() < _SAME_PLACE_MM)
+
+
+def _film(images: Sequence[ImageHeader]) -> Stack:
+    """Frames one after the other, as slices; their distance is time, not millimetres."""
+    row, column, normal = np.eye(3)
+    flat = _from_vectors(row, column, normal, np.zeros(3), replace(images[0], spacing=None))
+    remark = f"{len(images)} frames of one place: they follow in time, and have no size in mm."
+    places = tuple(range(len(images)))
+    return Stack(tuple(images), places, flat, (), (remark,), oriented=False, calibrated=False)
 
 
 def _known(vector: Vector | None) -> Vector:

@@ -17,24 +17,33 @@ from engine.io.listing import list_cases
 Progress = Callable[[int, int], None]
 
 
-def open_case(path: Path, *, series: str = "", progress: Progress | None = None) -> Case:
+def open_case(
+    path: Path,
+    *,
+    series: str = "",
+    time: int | None = None,
+    progress: Progress | None = None,
+) -> Case:
     """Opens a picture, a NIfTI file, a DICOM file or a folder with one DICOM series.
 
     Args:
         path: the file or folder; it is only read.
-        series: for a DICOM folder with several series, the number or UID of the one to open.
+        series: for a DICOM folder with several series, the number or UID of the one to open; or
+            what `StoredForm.series` says of a case that was opened before.
+        time: for a scan with several time points, the one to open, from 0.
         progress: called with (files read, files in all) while a DICOM series is read; may raise
             `Cancelled`.
 
     Raises:
-        UserError: nothing there can be opened, or it would have to be guessed what is meant.
+        ChoiceNeeded: it would have to be guessed what is meant.
+        UserError: nothing there can be opened.
     """
     _refuse_name(path)
     kind = kind_of(path)
     if kind is Kind.FOLDER:
         cases = list_cases(path)
         if path not in cases and len(cases) == 1:
-            return open_case(cases[0])
+            return open_case(cases[0], series=series, time=time, progress=progress)
         if path not in cases:
             raise UserError(
                 f"The folder {path.name} holds {len(cases)} cases; one is needed.",
@@ -43,7 +52,7 @@ def open_case(path: Path, *, series: str = "", progress: Progress | None = None)
     if kind in (Kind.FOLDER, Kind.DICOM):
         from engine.io.dicom import open_dicom
 
-        return open_dicom(path, series, progress)
+        return open_dicom(path, series, time, progress)
     scan, remarks = _read_file(path, kind)
     case = new_case(scan, path)
     case.warnings = tuple(remarks)

@@ -7,18 +7,15 @@ deadline and a memory limit, so that the process with the window never unpickles
 from __future__ import annotations
 
 import json
-import threading
-import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 
-import psutil
-
 from engine.errors import Cancelled, UserError
 from engine.system.children import start_child
+from engine.system.watching import ChildWatch
 
 TENSORS_FILE = "tensors.safetensors"
 FACTS_FILE = "facts.json"
@@ -29,7 +26,6 @@ ROOM_BYTES = 2 * 1024**3  # beyond twice the file: the pickle's own objects, tor
 UNPICKLE_S, UNPICKLE_S_PER_GB = 5.0, 2.0
 # A slow disk may take its time with starting the child and with copying the tensors.
 PATIENCE_S, PATIENCE_S_PER_GB = 60.0, 30.0
-_LOOK_S = 0.05
 Progress = Callable[[int, int], None]
 
 
@@ -103,21 +99,21 @@ def copy_tensors(
     check_archive(source)
     words = ["--child", "unpickle", str(source.absolute()), str(folder.absolute())]
     child = start_child(words, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, text=True)
-    watch = _Watch(child, source.stat().st_size, is_cancelled)
+    watch = ChildWatch(child, is_cancelled, "a checkpoint of its size")
+    limits = _Limits(watch, source.stat().st_size)
     watch.start()
     try:
-        said = _listen(child, watch, lambda: accept(_facts(folder)), progress)
+        said = _listen(child, limits, lambda: accept(_facts(folder)), progress)
         code = child.wait()
     finally:
-        watch.done.set()
+        watch.stop()
         child.kill()
         child.communicate()
-        watch.join()
     _check_end(source, watch, said, code)
     return _facts(folder)
 
 
-def _check_end(source: Path, watch: _Watch, said: dict[str, str] | None, code: int) -> None:
+def _check_end(source: Path, watch: ChildWatch, said: dict[str, str] | None, code: int) -> None:
     """Raises what `copy_tensors` does where the child did not do its work."""
     if watch.cancelled:
         raise Cancelled
@@ -135,7 +131,7 @@ def _facts(folder: Path) -> Facts:
 
 
 def _listen(
-    child: Popen[str], watch: _Watch, accept: Callable[[], None], progress: Progress | None
+    child: Popen[str], limits: _Limits, accept: Callable[[], None], progress: Progress | None
 ) -> dict[str, str] | None:
     """Follows the child line by line; returns what it says was wrong.
 
@@ -145,65 +141,29 @@ def _listen(
         if line.startswith("{"):
             return json.loads(line)
         if line.startswith("ready"):
-            watch.is_ready()
+            limits.is_ready()
             continue
         done, total = line.split()
         if done == "0":
-            watch.is_unpickled()
+            limits.is_unpickled()
             accept()
         if progress:
             progress(int(done), int(total))
     return None
 
 
-class _Watch(threading.Thread):
-    """Kills a child that takes too long or too much, or is no longer wanted.
+class _Limits:
+    """What the child of a checkpoint of `size` bytes may take at each stage."""
 
-    Attributes:
-        done: set it when the child has ended.
-        reason: why the child was killed, as half a sentence.
-        cancelled: True if it was no longer wanted.
-    """
-
-    def __init__(
-        self, child: Popen[str], size: int, is_cancelled: Callable[[], bool] | None
-    ) -> None:
-        super().__init__(daemon=True)
-        self.done = threading.Event()
-        self.reason = ""
-        self.cancelled = False
-        self._child, self._size, self._is_cancelled = child, size, is_cancelled
-        self._patience = PATIENCE_S + PATIENCE_S_PER_GB * size / 1e9
-        self._deadline = time.monotonic() + self._patience
-        self._most_bytes: int | None = None
+    def __init__(self, watch: ChildWatch, size: int) -> None:
+        self._watch, self._size = watch, size
+        self.is_unpickled()
 
     def is_ready(self) -> None:
         """The child has imported what it needs; from now on its memory and time count."""
-        taken = self._taken()
-        self._most_bytes = None if taken is None else taken + 2 * self._size + ROOM_BYTES
-        seconds = UNPICKLE_S + UNPICKLE_S_PER_GB * self._size / 1e9
-        self._deadline = time.monotonic() + seconds
+        self._watch.within(2 * self._size + ROOM_BYTES)
+        self._watch.until(UNPICKLE_S + UNPICKLE_S_PER_GB * self._size / 1e9)
 
     def is_unpickled(self) -> None:
         """Only known tensors are left to be copied."""
-        self._deadline = time.monotonic() + self._patience
-
-    def run(self) -> None:
-        """Looks until `done`."""
-        while not self.done.wait(_LOOK_S):
-            self.cancelled = bool(self._is_cancelled and self._is_cancelled())
-            if time.monotonic() > self._deadline:
-                self.reason = "it takes too long"
-            taken = self._taken() if self._most_bytes is not None else None
-            if taken is not None and self._most_bytes is not None and taken > self._most_bytes:
-                self.reason = "it needs more memory than a checkpoint of its size should"
-            if self.cancelled or self.reason:
-                self._child.kill()
-                return
-
-    def _taken(self) -> int | None:
-        """Resident memory of the child in bytes; None once it has ended."""
-        try:
-            return int(psutil.Process(self._child.pid).memory_info().rss)
-        except psutil.Error:
-            return None
+        self._watch.until(PATIENCE_S + PATIENCE_S_PER_GB * self._size / 1e9)

@@ -7,7 +7,6 @@ know become inert stand-ins.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.sdseg.contained import FACTS_FILE, HINT, ROOM_BYTES, TENSORS_FILE, check_archive
+from engine.sdseg.contained import FACTS_FILE, HINT, TENSORS_FILE, check_archive
 from engine.sdseg.weights import MAX_TENSORS
 
 DTYPES = {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32}
 Progress = Callable[[int, int], None]
-
-
-def limit_memory(source: Path) -> None:
-    """Caps this process at what it uses now, twice a file and some room; on Linux only."""
-    if sys.platform != "linux":
-        return
-    import resource
-
-    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    more = 2 * source.stat().st_size + ROOM_BYTES
-    limit = used * resource.getpagesize() + more
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def extract(source: Path, folder: Path, progress: Progress | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from engine.domain.box import full_box
 from engine.domain.label_map import Origin
@@ -130,6 +130,37 @@ class Series:
             name = names[n] if names else f"IM{n:04d}.dcm"
             self.dataset(n).save_as(folder / name, enforce_file_format=True)
         return folder
+
+    def enhanced(self, order: list[int] | None = None, **outer: Any) -> Dataset:
+        """One multi-frame file of all slices, its frames in any order (PS3.3 C.7.6.16)."""
+        frames = list(range(len(self.pixels))) if order is None else order
+        ds = self.dataset(0)
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+        ds.NumberOfFrames = len(frames)
+        scale, orientation, measures = Dataset(), Dataset(), Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept = ds.RescaleSlope, ds.RescaleIntercept
+        orientation.ImageOrientationPatient = ds.ImageOrientationPatient
+        measures.PixelSpacing, measures.SliceThickness = ds.PixelSpacing, ds.SliceThickness
+        for name in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing"):
+            delattr(ds, name)
+        for name in ("RescaleSlope", "RescaleIntercept", "SliceThickness"):
+            delattr(ds, name)
+        shared = Dataset()
+        shared.PlaneOrientationSequence = [orientation]
+        shared.PixelMeasuresSequence = [measures]
+        shared.PixelValueTransformationSequence = [scale]
+        ds.SharedFunctionalGroupsSequence = [shared]
+        ds.PerFrameFunctionalGroupsSequence = [self._group(n) for n in frames]
+        ds.PixelData = self.pixels[frames].tobytes()
+        for name, value in outer.items():
+            setattr(ds, name, value)
+        return ds
+
+    def _group(self, n: int) -> Dataset:
+        place, group = Dataset(), Dataset()
+        place.ImagePositionPatient = [float(v) for v in self.position(n)]
+        group.PlanePositionSequence = [place]
+        return group
 
     def truth(self) -> dict[float, tuple[float, ...]]:
         """World position (RAS+) of every pixel value, straight from DICOM's definition."""

@@ -137,7 +137,7 @@ def test_a_size_larger_than_the_file_is_refused_before_allocating(tmp_path):
 @pytest.mark.parametrize(
     ("tags", "words"),
     [
-        ({"NumberOfFrames": 5}, "5 frames"),
+        ({"NumberOfFrames": 5}, "damaged"),
         ({"PhotometricInterpretation": "HSV"}, "HSV"),
         ({"ImageOrientationPatient": [0, 0, 0, 0, 1, 0]}, "directions"),
         ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "directions"),

@@ -1,0 +1,120 @@
+"""Files of several frames, and series of several time points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from phantoms import Series, distinct, plain, positions_of, same_positions
+from pydicom.dataset import Dataset
+
+from engine.errors import ChoiceNeeded, UserError
+from engine.io import open_case
+
+
+def saved(ds, path):
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def refused(path, **options) -> str:
+    with pytest.raises(UserError) as error:
+        open_case(path, **options)
+    return f"{error.value.message} {error.value.hint}"
+
+
+@settings(max_examples=12, deadline=None)
+@given(order=st.permutations(range(6)))
+def test_frames_lie_where_their_groups_say_whatever_their_order(tmp_path_factory, order):
+    series = plain(row=(0, 1, 0), column=(0, 0, -1), step=(2.5, 0, 0))
+    path = saved(series.enhanced(list(order)), tmp_path_factory.mktemp("e") / "e.dcm")
+    case = open_case(path)
+    assert same_positions(positions_of(case.scan), series.truth())
+    assert case.scan.intercept == -1024 and case.warnings == ()
+
+
+def test_each_frame_has_its_own_scale(tmp_path):
+    series = plain()
+    ds = series.enhanced()
+    del ds.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
+    for n, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        scale = Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept = n + 1, -n
+        group.PixelValueTransformationSequence = [scale]
+    case = open_case(saved(ds, tmp_path / "e.dcm"))
+    expected = [series.pixels[n] * (n + 1.0) - n for n in range(6)]
+    assert np.array_equal(case.scan.array, np.array(expected, np.float32))
+
+
+def test_missing_groups_and_cut_frames_are_refused(tmp_path):
+    ds = plain().enhanced()
+    ds.PerFrameFunctionalGroupsSequence = ds.PerFrameFunctionalGroupsSequence[:4]
+    assert "6 frames and describes 4" in refused(saved(ds, tmp_path / "a.dcm"))
+    ds = Series(distinct((6, 40, 50))).enhanced()
+    ds.PixelData = ds.PixelData[:4000]
+    assert "b.dcm is cut short" in refused(saved(ds, tmp_path / "b.dcm"))
+    ds = plain().enhanced()
+    ds.NumberOfFrames = 10**9
+    assert "1000000000 frames" in refused(saved(ds, tmp_path / "c.dcm"))
+
+
+def test_frames_without_a_place_are_a_film(tmp_path):
+    ds = plain().dataset(0)
+    ds.NumberOfFrames, ds.Modality = 6, "XA"
+    del ds.ImagePositionPatient, ds.ImageOrientationPatient
+    ds.PixelData = plain().pixels.tobytes()
+    case = open_case(saved(ds, tmp_path / "film.dcm"))
+    assert np.array_equal(case.scan.array, plain().pixels)
+    assert not case.scan.grid.calibrated and not case.scan.grid.oriented
+    assert "follow in time" in case.warnings[0]
+
+
+def taken_twice(tmp_path):
+    """A series of two passes as single files, the second 1000 brighter; and its first pass."""
+    first = Series(distinct((4, 5, 6)), tags={"RescaleIntercept": 0})
+    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
+    second.tags = first.tags
+    for part, series in enumerate((first, second)):
+        for n in range(4):
+            ds = series.dataset(n)
+            ds.InstanceNumber = 1 + part * 4 + n
+            # Names that put the passes in the wrong order.
+            saved(ds, tmp_path / f"{1 - part}{3 - n}.dcm")
+    return first, second
+
+
+def test_a_time_point_is_asked_for_and_kept(tmp_path):
+    parts = taken_twice(tmp_path)
+    with pytest.raises(ChoiceNeeded) as error:
+        open_case(tmp_path)
+    assert error.value.about == "time"
+    assert [choice.key for choice in error.value.choices] == ["0", "1"]
+    for time, part in enumerate(parts):
+        case = open_case(tmp_path, time=time)
+        assert same_positions(positions_of(case.scan), part.truth())
+        again = open_case(tmp_path, series=case.scan.stored.series)
+        assert np.array_equal(again.scan.array, case.scan.array)
+        assert again.scan.stored == case.scan.stored
+    assert "no time point 2" in refused(tmp_path, time=2)
+
+
+def test_time_points_of_one_file(tmp_path):
+    series = plain(4)
+    ds = series.enhanced([0, 0, 1, 1, 2, 2, 3, 3])
+    later = series.pixels + np.int16(500)
+    ds.PixelData = np.stack([series.pixels, later], axis=1).tobytes()
+    path = saved(ds, tmp_path / "e.dcm")
+    with pytest.raises(ChoiceNeeded):
+        open_case(path)
+    assert np.array_equal(open_case(path, time=0).scan.array, series.pixels)
+    assert np.array_equal(open_case(path, time=1).scan.array, later)
+
+
+def test_a_series_whose_files_all_came_twice_is_one(tmp_path):
+    series = plain()
+    series.write(tmp_path)
+    series.write(tmp_path, [f"copy{n}" for n in range(6)])
+    case = open_case(tmp_path)
+    assert same_positions(positions_of(case.scan), series.truth())
+    assert "6 images came twice" in case.warnings[0]
