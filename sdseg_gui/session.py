@@ -29,6 +29,7 @@ class CaseItem:
     Attributes:
         path: the scan's file or folder.
         name: what the list shows.
+        summary: what else is known before it is opened: size and description of a series.
         entry: the work on it as it was when the case was left; None if there is none yet.
         left: the case as it was left, until it is packed into `entry`.
         dirty: True if that work is on no disk.
@@ -47,6 +48,7 @@ class CaseItem:
     dirty: bool = False
     sample: str = ""
     series: str = ""
+    summary: str = ""
     model: str | None = None
     model_use: ModelUse | None = None
     validation: bool = False
@@ -97,24 +99,26 @@ class Session(QObject):
         self.cases_changed.emit()
         self.state_changed.emit()
 
-    def add_items(self, items: list[CaseItem]) -> int:
+    def add_items(self, items: list[CaseItem]) -> list[int]:
         """Adds cases; those that are in the list already stay as they are.
 
         Returns:
-            Index of the first of them.
+            Where each of them is in the list.
         """
-        known = {item.path.absolute(): n for n, item in enumerate(self.items)}
-        first = len(self.items)
+        known: dict[Path, list[int]] = {}
+        for n, item in enumerate(self.items):
+            known.setdefault(item.path.absolute(), []).append(n)
+        places: list[int] = []
         for item in items:
-            place = known.get(item.path.absolute())
-            if place is None:
-                known[item.path.absolute()] = len(self.items)
+            same = known.setdefault(item.path.absolute(), [])
+            place = next((n for n in same if _same_series(self.items[n], item)), len(self.items))
+            if place == len(self.items):
+                same.append(place)
                 self.items.append(item)
                 self._note_list_changed()
-            else:
-                first = min(first, place)
+            places.append(place)
         self.cases_changed.emit()
-        return first
+        return places
 
     def keep_current(self) -> CaseItem | None:
         """Remembers the open case's work in its row, before another case is shown.
@@ -273,6 +277,11 @@ class Session(QObject):
     def close(self) -> None:
         """Gives the project's lock back."""
         self._forget_project()
+
+
+def _same_series(one: CaseItem, other: CaseItem) -> bool:
+    """Of one source; a source with a single series may be known with its name or without."""
+    return not one.series or not other.series or one.series == other.series
 
 
 def _entry(item: CaseItem) -> CaseEntry:

@@ -26,12 +26,8 @@ MAY_PRINT = ("engine/cli/", "sdseg_gui/__main__.py", "sdseg_gui/commands.py", "s
 NETWORK = {"socket", "ssl", "http", "urllib", "urllib3", "requests", "httpx", "huggingface_hub"}
 UNPICKLES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
 PARTS_OF_QT = {"PySide6", "shiboken6"}
-FOR_OTHERS = {  # what only packages that are imported import: decoders, MONAI.s distances
-    "pylibjpeg",
-    "pylibjpeg-openjpeg",
-    "pyjpegls",
-    "scipy",
-}  # what only packages that are imported import: MONAI's distances
+# What only packages that are imported import: pydicom's decoders, MONAI's distances.
+FOR_OTHERS = {"pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls", "scipy"}
 DIRECT = {  # module -> the package that brings it
     "PySide6": "pyside6-essentials",
     "torch": "torch",

@@ -23,16 +23,20 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Opens every case of a path and prints its grid.
+    """Opens every case of a path, each series by itself, and prints its grid.
 
     Raises:
         UserError: nothing there can be opened.
     """
-    from engine.io import list_cases, open_case
+    from engine.io import list_cases, list_parts, open_case
 
+    if args.series:
+        chosen = [(path, args.series) for path in list_cases(args.path)]
+    else:
+        chosen = [(part.path, part.series) for part in list_parts(args.path)]
     rows: list[dict[str, Any]] = []
-    for path in list_cases(args.path):
-        case = open_case(path, series=args.series, time=args.time)
+    for path, series in chosen:
+        case = open_case(path, series=series, time=args.time)
         rows.append(_row(case))
         print(_text(case))
         for warning in case.warnings:

@@ -4,13 +4,16 @@
 that importing this package loads neither nibabel nor pydicom.
 """
 
-from engine.io.doors import open_case, open_truth
+from engine.io.doors import open_case, open_middle, open_truth
 from engine.io.listing import list_cases
 from engine.io.masks import read_mask, save_mask, save_probability, write_labels
+from engine.io.parts import list_parts
 
 __all__ = [
     "list_cases",
+    "list_parts",
     "open_case",
+    "open_middle",
     "open_truth",
     "read_mask",
     "save_mask",

@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from engine.domain.case import Case, new_case
 from engine.errors import Choice, ChoiceNeeded, UserError
-from engine.io.dicom_header import (
-    ImageHeader,
-    Patient,
-    patient_key,
-    read_image_headers,
-    short_hash,
-)
+from engine.io.dicom_header import ImageHeader, Patient, patient_key, short_hash
 from engine.io.dicom_pixels import PixelReader, Progress, check_pixels, read_stack
+from engine.io.dicom_series import Found, SeriesFound, find_series, likeliest
 from engine.io.dicom_stack import make_stack, split_passes
-from engine.io.kinds import kind_by_name, looks_like_dicom, natural_key, reading
+from engine.io.kinds import is_dicomdir
 from engine.io.selection import selection, split_selection
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What a folder holds.
-
-    Attributes:
-        images: their headers, in the order of the file names.
-        patient: of the first image.
-        skipped: number of files that hold no image.
-    """
-
-    images: tuple[ImageHeader, ...]
-    patient: Patient
-    skipped: int
 
 
 def open_dicom(
@@ -47,7 +27,7 @@ def open_dicom(
     """Opens one series as a case.
 
     Args:
-        path: a folder, or one file (which is opened by itself).
+        path: a folder, a DICOMDIR, or one file (which is opened by itself).
         series: number, UID or hash of the series to open in a folder with several.
         time: time point (pass) to open of a series that was taken several times, from 0.
         progress: called with (images read, images in all).
@@ -57,7 +37,7 @@ def open_dicom(
         UserError: no image, or an irregular series.
     """
     series, kept_time = split_selection(series)
-    found = find_images(path)
+    found = find_series(path)
     images, remarks = _choose(path, found, series)
     for image in {image.path: image for image in images}.values():
         check_pixels(image)
@@ -69,72 +49,49 @@ def open_dicom(
         scan = replace(scan, stored=replace(scan.stored, series=part))
         remarks.append(f"Time point {time} of several is shown.")
     case = new_case(scan, path)
-    if found.patient.is_named_in(path.name):
-        case.name = _neutral_name(images[0])
+    if len(found.series) > 1 or is_dicomdir(path) or found.patient.is_named_in(path.name):
+        case.name = SeriesFound("", tuple(images)).name
     case.patient_key = _key(found.patient, images[0]) or case.name
     case.warnings = (*remarks, *stack.remarks, *odd)
     return case
 
 
-def find_images(path: Path) -> Found:
-    """Reads the headers of a file, or of all DICOM files of a folder (not of its sub-folders).
+def open_middle(path: Path, series: str = "") -> Case:
+    """Opens one image from the middle of a series: enough for a small picture of it.
 
     Raises:
-        UserError: there is no image.
+        UserError: as `open_dicom`.
     """
-    files = [path] if path.is_file() else sorted(path.iterdir(), key=natural_key)
-    images: list[ImageHeader] = []
-    patient, skipped = Patient("", ""), 0
-    for file in files:
-        if not file.is_file() or file.name.startswith(".") or file.name.upper() == "DICOMDIR":
-            continue
-        header = _header(file)
-        if header is None:
-            skipped += 1
-            continue
-        patient = patient if images else header[1]
-        images += header[0]
-    if not images:
-        raise UserError(
-            f"{path.name} holds no DICOM image.",
-            hint="Reports, plans and segmentations are no images; open the series itself.",
-        )
-    return Found(tuple(images), patient, skipped)
+    images, _ = _choose(path, find_series(path), split_selection(series)[0])
+    image = images[len(images) // 2]
+    check_pixels(image)
+    return new_case(read_stack(make_stack([image], path.name))[0], path)
 
 
-def _header(file: Path) -> tuple[list[ImageHeader], Patient] | None:
-    if kind_by_name(file) is not None or not looks_like_dicom(file):
-        return None
-    with reading(file):
-        return read_image_headers(file)
-
-
-def _choose(path: Path, found: Found, series: str) -> tuple[list[ImageHeader], list[str]]:
+def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], list[str]]:
     """The images of the one series, scouts left out, and what was left out."""
-    groups: dict[str, list[ImageHeader]] = {}
-    for image in found.images:
-        groups.setdefault(image.series, []).append(image)
-    if series:
-        groups = {uid: g for uid, g in groups.items() if _is_series(g[0], series)}
-    if not groups:
+    series = [s for s in found.series if not wanted or s.is_called(wanted)]
+    if not series:
         raise UserError(
-            f"{path.name} holds no series {series}.",
-            hint=f"It holds {_names(found.images)}.",
+            f"{path.name} holds no series {wanted}.", hint=f"It holds {_names(found.series)}."
         )
-    if len(groups) > 1:
-        raise UserError(
-            f"{path.name} holds {len(groups)} series, and one is needed: {_names(found.images)}.",
-            hint="Choose one by its number, or put its files into a folder of their own.",
+    if len(series) > 1:
+        best = likeliest(series)
+        ordered = [series[best], *series[:best], *series[best + 1 :]]
+        raise ChoiceNeeded(
+            f"{path.name} holds {len(series)} series, and one is needed: {_names(series)}.",
+            hint="Choose one by its number (--series), or put its files into another folder.",
+            about="series",
+            choices=[Choice(short_hash(s.uid), s.name) for s in ordered],
         )
-    images = next(iter(groups.values()))
-    volume = [image for image in images if not image.localizer] or images
+    images, volume = series[0].images, series[0].volume
     remarks: list[str] = []
     if found.skipped:
         count = found.skipped
         remarks.append(f"{count} file{'s are' if count > 1 else ' is'} no image; left out.")
     if len(volume) < len(images):
         remarks.append(f"{len(images) - len(volume)} localizer images were left out.")
-    return volume, remarks
+    return list(volume), remarks
 
 
 def _one_pass(
@@ -169,26 +126,14 @@ def _are_copies(passes: list[list[ImageHeader]]) -> bool:
     return True
 
 
-def _is_series(image: ImageHeader, wanted: str) -> bool:
-    return wanted in (image.number, image.series, short_hash(image.series))
-
-
-def _names(images: Sequence[ImageHeader]) -> str:
+def _names(series: Sequence[SeriesFound]) -> str:
     """ "2 (CT, 120 images), 3 (CT, 80 images)"; no descriptions, which may name the patient."""
-    counts: dict[str, list[ImageHeader]] = {}
-    for image in images:
-        counts.setdefault(image.series, []).append(image)
     parts = [
-        f"{g[0].number or uid or 'without number'} "
-        f"({g[0].modality or 'unknown'}, {len(g)} image{'s' * (len(g) > 1)})"
-        for uid, g in counts.items()
+        f"{s.images[0].number or s.uid or 'without number'} "
+        f"({s.images[0].modality or 'unknown'}, {len(s.images)} image{'s' * (len(s.images) > 1)})"
+        for s in series
     ]
     return ", ".join(parts[:6]) + (" ..." if len(parts) > 6 else "")
-
-
-def _neutral_name(image: ImageHeader) -> str:
-    """For a folder that is named after the patient."""
-    return f"{image.modality or 'DICOM'} series {image.number}".strip()
 
 
 def _key(patient: Patient, image: ImageHeader) -> str:

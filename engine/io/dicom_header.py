@@ -27,7 +27,8 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 _TAGS = [
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality",
     "PatientName", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID",
-    "SeriesNumber", "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient",
+    "SeriesNumber", "SeriesDescription", "SliceThickness", "SpacingBetweenSlices",
+    "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter",
@@ -49,7 +50,8 @@ class ImageHeader:
         frame: which frame of a multi-frame file it is, from 0; None in a file of one image.
         frames: how many the file holds.
         order: number of the image as the scanner counts, 0 if it doesn't; of a frame its index.
-        series, number, study: series UID, series number and study UID, as text.
+        series, number, description, study: series UID, number and description, and study UID, as
+            text; a description may name the patient and is for the screen alone.
         modality, photometric: as DICOM names them.
         shape: (rows, columns).
         samples, bytes_a_sample: layout of the pixels.
@@ -73,6 +75,7 @@ class ImageHeader:
     order: int
     series: str
     number: str
+    description: str
     study: str
     modality: str
     photometric: str
@@ -152,6 +155,7 @@ def _header(
         order=int(_number(ds, "InstanceNumber", 0.0)) if frame is None else frame,
         series=_text(ds, "SeriesInstanceUID"),
         number=_text(ds, "SeriesNumber"),
+        description=_text(ds, "SeriesDescription"),
         study=_text(ds, "StudyInstanceUID"),
         modality=modality,
         photometric=_text(ds, "PhotometricInterpretation").upper(),

@@ -59,6 +59,17 @@ def open_case(
     return case
 
 
+def open_middle(path: Path, series: str = "") -> Case:
+    """Opens one image from the middle of a DICOM series, for a small picture of it.
+
+    Raises:
+        UserError: it can't be opened.
+    """
+    from engine.io.dicom import open_middle as middle
+
+    return middle(path, series)
+
+
 def open_truth(path: Path) -> Volume:
     """Opens a mask that a model is compared with or trained on; of a palette its indices count.
 

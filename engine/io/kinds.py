@@ -70,6 +70,11 @@ def looks_like_dicom(path: Path) -> bool:
     return start[128:132] == b"DICM" or (bare and len(start) == 132)
 
 
+def is_dicomdir(path: Path) -> bool:
+    """True for the table of contents of a DICOM disc."""
+    return path.name.upper() == "DICOMDIR" and looks_like_dicom(path)
+
+
 def _not_found(path: Path) -> UserError:
     return UserError(f"{path.name} was not found.", hint=f"Looked in {path.absolute().parent}.")
 

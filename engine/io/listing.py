@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.io.kinds import Kind, kind_by_name, kind_of, looks_like_dicom, natural_key, stem_of
+from engine.io.kinds import (
+    Kind,
+    is_dicomdir,
+    kind_by_name,
+    kind_of,
+    looks_like_dicom,
+    natural_key,
+    stem_of,
+)
 
 MANIFEST_SUFFIX = ".manifest.json"
 # Of the mask of one slice of a volume: NAME_0007.png.
 SLICE_NUMBER = re.compile(r"_([0-9]{4,})\.png$", re.IGNORECASE)
 OVERLAY_SUFFIX = ".overlay.png"
+DEEPEST = 8  # levels of folders in which DICOM files are looked for
+LOOKED_AT = 16  # files of a folder that tell whether it holds DICOM
 
 
 def list_cases(path: Path) -> list[Path]:
     """The cases behind a path, in natural order.
 
     A folder gives its pictures and NIfTI files; masks that this program wrote beside them are left
-    out. A folder with DICOM files is one case itself. A file is itself.
+    out. A folder with DICOM files is one case itself. Where a folder holds nothing that opens, its
+    DICOMDIR is the case, or else the folders with DICOM files below it. A file is itself.
 
     Raises:
         UserError: nothing there can be opened.
@@ -35,6 +47,8 @@ def list_cases(path: Path) -> list[Path]:
     cases = [p for p in files if kind_by_name(p) is not None and not is_own_mask(p)]
     if any(_is_dicom(p) for p in files):
         cases.append(path)
+    if not cases:
+        cases = [p for p in files if is_dicomdir(p)] or _dicom_folders_below(path)
     if not cases:
         raise UserError(
             f"The folder {path.name} holds no picture, NIfTI or DICOM file.",
@@ -67,10 +81,22 @@ def manifest_of(mask: Path) -> Path:
     return mask.with_name(mask.name[: numbered.start()] + MANIFEST_SUFFIX)
 
 
+def _dicom_folders_below(path: Path) -> list[Path]:
+    """Folders with DICOM files, at most `DEEPEST` levels down; one file of each is looked at."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(path):
+        here = Path(folder)
+        depth = len(here.relative_to(path).parts)
+        folders[:] = sorted(f for f in folders if not f.startswith(".")) if depth < DEEPEST else []
+        visible = [here / name for name in sorted(files) if not name.startswith(".")]
+        if here != path and any(_is_dicom(file) for file in visible[:LOOKED_AT]):
+            found.append(here)
+    return sorted(found, key=lambda p: [natural_key(Path(part)) for part in p.parts])
+
+
 def _is_dicom(path: Path) -> bool:
     # A DICOMDIR is only the table of contents of the folders beside it.
-    is_table = path.name.upper() == "DICOMDIR"
-    return kind_by_name(path) is None and not is_table and looks_like_dicom(path)
+    return kind_by_name(path) is None and looks_like_dicom(path) and not is_dicomdir(path)
 
 
 def _is_visible_file(path: Path) -> bool:

@@ -12,10 +12,11 @@ from PySide6.QtWidgets import QFileDialog
 from engine.domain.case import Case
 from engine.domain.label_map import LabelMap, Origin
 from engine.domain.labels import LabelList
-from engine.errors import UserError
-from engine.io import list_cases, open_case, read_mask
-from engine.io.kinds import stem_of
+from engine.errors import Choice as Asked
+from engine.errors import ChoiceNeeded, UserError
+from engine.io import list_parts, open_case, read_mask
 from engine.io.project import PROJECT_SUFFIX, case_of, entry_of
+from engine.io.selection import selection, split_selection
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.models import choose_for_case
 from sdseg_gui.actions.registry import handles, has_case
@@ -28,6 +29,7 @@ FILTER = (
     "Pictures and volumes (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.nii *.nii.gz *.dcm);;All (*)"
 )
 OPENING = "Opening the case"
+FEW = 5  # buttons in a bar
 log = logging.getLogger("sdseg")
 
 
@@ -93,8 +95,8 @@ def open_paths(context: Context, paths: Sequence[Path], *, discard: bool = False
         "Looking at the files", lambda _job: _listed(paths), newest_wins=True
     )
 
-    def take(found: tuple[list[CaseItem], list[UserError]]) -> None:
-        items, errors = found
+    def take(found: tuple[list[CaseItem], list[UserError], int]) -> None:
+        items, errors, likeliest = found
         for error in errors:  # without a key it stays when the others are opened
             key = "" if items else "error"
             context.notifier.show(f"{error.message} {error.hint}".strip(), "error", key=key)
@@ -103,29 +105,34 @@ def open_paths(context: Context, paths: Sequence[Path], *, discard: bool = False
         if discard:
             context.document.open(None)
             context.session.set_items([])
-        _add_and_show(context, items)
+        _add_and_show(context, items, likeliest)
 
     job.done.connect(take)
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
     context.changed()
 
 
-def _listed(paths: Sequence[Path]) -> tuple[list[CaseItem], list[UserError]]:
-    """The cases behind some paths, and what was wrong with the others; in the worker."""
+def _listed(paths: Sequence[Path]) -> tuple[list[CaseItem], list[UserError], int]:
+    """The cases behind some paths, what was wrong with others, and which to show; in the worker."""
+    likeliest = 0
     items: list[CaseItem] = []
     errors: list[UserError] = []
     for path in paths:
         try:
-            found = list_cases(path)
+            found = list_parts(path)
         except UserError as error:
             errors.append(error)
         else:
-            items += [CaseItem(p, stem_of(p) if p.is_file() else p.name) for p in found]
-    return items, errors
+            best = next((n for n, part in enumerate(found) if part.is_likeliest), None)
+            if best is not None and not likeliest:
+                likeliest = len(items) + best
+            items += [CaseItem(p.path, p.name, series=p.series, summary=p.summary) for p in found]
+    return items, errors, likeliest
 
 
-def _add_and_show(context: Context, items: list[CaseItem]) -> None:
-    show_case(context, context.session.add_items(items))
+def _add_and_show(context: Context, items: list[CaseItem], which: int = 0) -> None:
+    """Shows one of them, the first where none is likelier than the others."""
+    show_case(context, context.session.add_items(items)[which])
 
 
 def show_case(context: Context, index: int) -> None:
@@ -156,14 +163,36 @@ def show_case(context: Context, index: int) -> None:
         lambda done, total: context.notifier.say(f"Reading {item.name}: {done} of {total}")
     )
     job.done.connect(lambda case: _show(context, item, case))
-    job.failed.connect(lambda error: _tell_failed(context, item.name, error))
+    job.failed.connect(lambda error: _tell_failed(context, item, error))
     context.notifier.say(f"Opening {item.name} ...")
     context.changed()
 
 
-def _tell_failed(context: Context, name: str, error: UserError) -> None:
-    context.notifier.error(error.message, error.hint)
-    context.notifier.say(f"{name} was not opened")
+def _tell_failed(context: Context, item: CaseItem, error: UserError) -> None:
+    context.notifier.say(f"{item.name} was not opened")
+    if not isinstance(error, ChoiceNeeded):
+        context.notifier.error(error.message, error.hint)
+        return
+    choices = tuple(_answer(context, item, error.about, choice) for choice in _few(error.choices))
+    context.notifier.show(f"{error.message} Which one?", "warning", choices, key="error")
+
+
+def _answer(context: Context, item: CaseItem, about: str, asked: Asked) -> Choice:
+    """A button that opens the part of a source that was asked for."""
+
+    def open_it() -> None:
+        if item in context.session.items:
+            series = split_selection(item.series)[0]
+            item.series = selection(series, int(asked.key)) if about == "time" else asked.key
+            show_case(context, context.session.items.index(item))
+
+    return Choice(asked.text[:1].upper() + asked.text[1:], open_it)
+
+
+def _few(choices: Sequence[Asked]) -> Sequence[Asked]:
+    """All of a few; of many the first, the middle and the last."""
+    count = len(choices)
+    return choices if count <= FEW else [choices[n] for n in (0, count // 2, count - 1)]
 
 
 def _open(path: Path, sample: str, series: str, job: JobHandle) -> Case:

@@ -17,12 +17,12 @@ from engine.errors import Cancelled, UserError
 from engine.imaging.orientation import as_shown
 from engine.imaging.overlay import draw_overlay
 from engine.imaging.window_level import default_window, to_8bit
-from engine.io import open_case
+from engine.io import open_case, open_middle
 from engine.io.kinds import Kind, kind_by_name
 from sdseg_gui.document import Document
 from sdseg_gui.jobs import JobHandle, JobRunner
 from sdseg_gui.panels.parts import faint
-from sdseg_gui.session import Session
+from sdseg_gui.session import CaseItem, Session
 from sdseg_gui.theme import icon
 
 THUMBNAIL = 48
@@ -46,7 +46,7 @@ class CasesPanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self._session, self._document, self._reader = session, document, reader
-        self._icons: dict[Path, QIcon] = {}
+        self._icons: dict[tuple[Path, str], QIcon] = {}
         self._list = QListWidget()
         self._list.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self._list.setUniformItemSizes(True)
@@ -79,8 +79,9 @@ class CasesPanel(QWidget):
         for case in self._session.items:
             work = case.left or case.entry
             review = work.review.value if work else "new"
-            item = QListWidgetItem(self._icons.get(case.path, _blank()), _text(case.name, review))
-            item.setToolTip(case.name)
+            shown = self._icons.get(_key(case), _blank())
+            item = QListWidgetItem(shown, _text(case, review))
+            item.setToolTip(_tip(case))
             item.setSizeHint(QSize(120, THUMBNAIL + 10))
             self._list.addItem(item)
         self._read_missing()
@@ -89,24 +90,25 @@ class CasesPanel(QWidget):
             self._list.setCurrentRow(self._session.current)
 
     def _read_missing(self) -> None:
-        """Thumbnails of pictures that were not opened yet, in the background."""
-        paths = [
-            item.path
+        """Thumbnails of pictures and series that were not opened yet, in the background."""
+        keys = [
+            _key(item)
             for item in self._session.items
-            if item.path not in self._icons and kind_by_name(item.path) is Kind.PICTURE
+            if _key(item) not in self._icons
+            and (item.summary or kind_by_name(item.path) is Kind.PICTURE)
         ]
-        if paths:
+        if keys:
             job = self._reader.submit(
-                "Thumbnails", lambda handle: _read_pictures(paths, handle), newest_wins=True
+                "Thumbnails", lambda handle: _read_pictures(keys, handle), newest_wins=True
             )
             job.part.connect(self._take_picture)
 
-    def _take_picture(self, found: tuple[Path, NDArray[np.uint8]]) -> None:
-        path, picture = found
-        self._icons[path] = _icon(picture)
+    def _take_picture(self, found: tuple[tuple[Path, str], NDArray[np.uint8]]) -> None:
+        key, picture = found
+        self._icons[key] = _icon(picture)
         for row, item in enumerate(self._session.items):
-            if item.path == path and row < self._list.count():
-                self._list.item(row).setIcon(self._icons[path])
+            if _key(item) == key and row < self._list.count():
+                self._list.item(row).setIcon(self._icons[key])
 
     def _select(self, index: int) -> None:
         if not 0 <= index < self._list.count():
@@ -120,16 +122,27 @@ class CasesPanel(QWidget):
 
     def _refresh_current(self) -> None:
         case, item = self._document.case, self._list.item(self._session.current)
-        if case is None or item is None:
+        row = self._session.current_item
+        if case is None or item is None or row is None:
             return
-        self._icons[case.source] = _icon(small_picture(case))
-        item.setIcon(self._icons[case.source])
-        item.setText(_text(case.name, case.review.value))
-        item.setToolTip(case.name)
+        self._icons[_key(row)] = _icon(small_picture(case))
+        item.setIcon(self._icons[_key(row)])
+        item.setText(_text(row, case.review.value))
+        item.setToolTip(_tip(row))
 
 
-def _text(name: str, review: str) -> str:
-    return f"{name}\n{review}" if review != "new" else name
+def _key(item: CaseItem) -> tuple[Path, str]:
+    return item.path, item.series
+
+
+def _text(item: CaseItem, review: str) -> str:
+    """Name, and below it the review state, or what is known of a series that is new."""
+    below = review if review != "new" else item.summary.partition("\n")[0]
+    return f"{item.name}\n{below}" if below else item.name
+
+
+def _tip(item: CaseItem) -> str:
+    return f"{item.name}\n{item.summary}" if item.summary else item.name
 
 
 def small_picture(case: Case) -> NDArray[np.uint8]:
@@ -175,13 +188,15 @@ def _icon(picture: NDArray[np.uint8]) -> QIcon:
     return made
 
 
-def _read_pictures(paths: list[Path], job: JobHandle) -> None:
-    """In the worker: small pictures of the plain pictures among the cases, one after the other."""
-    for path in paths:
+def _read_pictures(keys: list[tuple[Path, str]], job: JobHandle) -> None:
+    """In the worker: small pictures of plain pictures and of series, one after the other."""
+    for path, series in keys:
         if job.is_cancelled():
             raise Cancelled
         with contextlib.suppress(UserError):  # it is named when the user opens it
-            job.partial((path, small_picture(open_case(path))))
+            is_picture = kind_by_name(path) is Kind.PICTURE
+            case = open_case(path) if is_picture else open_middle(path, series)
+            job.partial(((path, series), small_picture(case)))
 
 
 def _blank_pixmap() -> QPixmap:

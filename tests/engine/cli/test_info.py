@@ -72,15 +72,21 @@ def test_a_missing_slice_is_a_warning_line_and_in_the_json(
     assert row["columns_rows_slices"] == [24, 20, 6]
 
 
-def test_a_series_is_chosen_by_its_number(
+def test_each_series_of_a_folder_is_told_or_one_by_its_number(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = np.random.default_rng(3).integers(0, 900, (3, 20, 24)).astype(np.int16)
     Series(values, number=3).write(tmp_path / "ct")
     Series(values[:2], number=4).write(tmp_path / "ct", names=["a.dcm", "b.dcm"])
-    line = refused(capsys, "info", tmp_path / "ct")
-    assert "3 (CT, 3 images)" in line and "4 (CT, 2 images)" in line
-    assert info(tmp_path, tmp_path / "ct", "--series", 4)[0]["slices"] == 2
+    rows = info(tmp_path, tmp_path / "ct")
+    assert sorted((row["case"], row["slices"]) for row in rows) == [
+        ("CT series 3", 3),
+        ("CT series 4", 2),
+    ]
+    only = info(tmp_path, tmp_path / "ct", "--series", 4)
+    assert [row["slices"] for row in only] == [2]
+    line = refused(capsys, "info", tmp_path / "ct", "--series", 9)
+    assert "no series 9" in line
 
 
 def test_every_case_of_a_folder_is_told_in_natural_order(tmp_path: Path) -> None:

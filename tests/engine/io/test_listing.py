@@ -8,11 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from phantoms import Series, distinct, write_nifti
+from phantoms import Series, distinct, positions_of, same_positions, write_nifti
 from PIL import Image
+from pydicom.fileset import FileSet
+from pydicom.uid import generate_uid
 
 from engine.errors import UserError
-from engine.io import list_cases, open_case
+from engine.io import list_cases, list_parts, open_case, open_middle
 from engine.io.kinds import file_stem, stem_of, suffix_of
 
 
@@ -74,12 +76,56 @@ def test_empty_folders_say_where_to_look(tmp_path):
         list_cases(tmp_path / "gone")
 
 
-def test_a_dicomdir_points_to_the_folders_beside_it(tmp_path):
-    Series(distinct((1, 4, 5))).write(tmp_path, ["DICOMDIR"])
-    Series(distinct((3, 4, 5))).write(tmp_path / "ST0001")
-    with pytest.raises(UserError) as error:
-        list_cases(tmp_path)
-    assert "ST0001" in error.value.hint
+def test_series_in_folders_below_are_cases(tmp_path):
+    for name in ("10", "9"):
+        Series(distinct((3, 4, 5))).write(tmp_path / "study" / name)
+    (tmp_path / "empty").mkdir()
+    assert list_cases(tmp_path) == [tmp_path / "study" / "9", tmp_path / "study" / "10"]
+
+
+def disc(folder, *series):
+    """A disc as scanners burn it: a DICOMDIR, and the images below it."""
+    contents = FileSet()
+    for one in series:
+        for n in range(len(one.pixels)):
+            ds = one.dataset(n)
+            ds.InstanceNumber, ds.StudyDate, ds.StudyTime = n + 1, "20200101", "1200"
+            ds.StudyID = "1"
+            contents.add(ds)
+    contents.write(folder)
+    contents._stage["t"].cleanup()  # it warns where that is left to the end
+    return folder
+
+
+def test_a_disc_opens_by_its_dicomdir(tmp_path):
+    study = generate_uid()
+    long = Series(distinct((5, 4, 5)), number=2, study=study)
+    short = Series(distinct((3, 4, 5)), number=7, study=study)
+    table = disc(tmp_path / "disc", short, long) / "DICOMDIR"
+    assert list_cases(table.parent) == [table]
+    assert same_positions(positions_of(open_case(table, series="2").scan), long.truth())
+    parts = list_parts(table.parent)
+    assert sorted(part.name for part in parts) == ["CT series 2", "CT series 7"]
+    best = next(part for part in parts if part.is_likeliest)
+    assert best.name == "CT series 2" and best.summary.startswith("5 x 4, 5 images")
+    case = open_case(table, series=best.series)
+    assert case.scan.slice_count == 5 and case.name == "CT series 2"
+    assert open_middle(table, best.series).scan.array.shape == (1, 4, 5)
+
+
+def test_a_dicomdir_without_its_disc_is_refused(tmp_path):
+    table = disc(tmp_path / "disc", Series(distinct((3, 4, 5)))) / "DICOMDIR"
+    (tmp_path / "DICOMDIR").write_bytes(table.read_bytes())
+    with pytest.raises(UserError, match="lists no image that is there"):
+        open_case(tmp_path / "DICOMDIR")
+
+
+def test_a_folder_that_has_changed_is_read_again(tmp_path):
+    series = Series(distinct((4, 4, 5)))
+    series.write(tmp_path, skip=(3,))
+    assert open_case(tmp_path).scan.slice_count == 3
+    series.write(tmp_path)
+    assert open_case(tmp_path).scan.slice_count == 4
 
 
 def test_a_folder_with_several_cases_is_not_guessed(tmp_path):

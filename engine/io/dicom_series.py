@@ -1,0 +1,165 @@
+"""Which series a file, a folder or a DICOMDIR holds, from the headers alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from engine.errors import UserError
+from engine.io.dicom_header import ImageHeader, Patient, read_image_headers, short_hash
+from engine.io.kinds import is_dicomdir, kind_by_name, looks_like_dicom, natural_key, reading
+
+_CROSS_SECTIONS = ("CT", "MR", "PT")
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesFound:
+    """The images of one series.
+
+    Attributes:
+        uid: of the series, "" where it has none.
+        images: their headers, in the order of the file names.
+    """
+
+    uid: str
+    images: tuple[ImageHeader, ...]
+
+    @property
+    def volume(self) -> tuple[ImageHeader, ...]:
+        """The images without scouts, or all where there is nothing else."""
+        return tuple(i for i in self.images if not i.localizer) or self.images
+
+    @property
+    def name(self) -> str:
+        """What a list calls it; nothing of the patient."""
+        return f"{self.images[0].modality or 'DICOM'} series {self.images[0].number}".strip()
+
+    @property
+    def summary(self) -> str:
+        """ "512 x 512, 120 images, 1.25 mm" and the scanner's description, for the screen alone."""
+        first, count = self.volume[0], len(self.volume)
+        parts = [f"{first.shape[1]} x {first.shape[0]}", f"{count} image{'s' * (count > 1)}"]
+        if count > 1 and first.position is not None:
+            parts.append(f"{first.thickness:.3g} mm")
+        return ", ".join(parts) + (f"\n{first.description}" if first.description else "")
+
+    def is_called(self, wanted: str) -> bool:
+        """True if it has this number, UID or hash."""
+        return wanted in (self.images[0].number, self.uid, short_hash(self.uid))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a path holds.
+
+    Attributes:
+        series: at least one.
+        patient: of the first image.
+        skipped: number of files that hold no image.
+    """
+
+    series: tuple[SeriesFound, ...]
+    patient: Patient
+    skipped: int
+
+
+def find_series(path: Path) -> Found:
+    """Reads the headers of a file, of the files of a folder (not below it), or of a DICOMDIR.
+
+    What was found last is kept, for listing and then opening a folder.
+
+    Raises:
+        UserError: there is no image.
+    """
+    files = _files(path)
+    return _read(path, tuple((f, s.st_size, s.st_mtime_ns) for f in files if (s := f.stat())))
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, files: tuple[tuple[Path, int, int], ...]) -> Found:
+    """What the files hold; size and time of each tell whether it has changed since."""
+    images: list[ImageHeader] = []
+    patient, skipped = Patient("", ""), 0
+    for file, _, _ in files:
+        header = _header(file)
+        if header is None:
+            skipped += 1
+            continue
+        patient = patient if images else header[1]
+        images += header[0]
+    if not images:
+        raise UserError(
+            f"{path.name} holds no DICOM image.",
+            hint="Reports, plans and segmentations are no images; open the series itself.",
+        )
+    groups: dict[str, list[ImageHeader]] = {}
+    for image in images:
+        groups.setdefault(image.series, []).append(image)
+    series = tuple(SeriesFound(uid, tuple(group)) for uid, group in groups.items())
+    return Found(series, patient, skipped)
+
+
+def likeliest(series: Sequence[SeriesFound]) -> int:
+    """Index of the series that is most likely meant: cross sections, and the most of them."""
+
+    def rank(n: int) -> tuple[bool, bool, int, int]:
+        found = series[n]
+        first = found.volume[0]
+        scout = all(image.localizer for image in found.images)
+        return not scout, first.modality in _CROSS_SECTIONS, len(found.volume), -n
+
+    return max(range(len(series)), key=rank)
+
+
+def _files(path: Path) -> list[Path]:
+    """The files that may hold an image."""
+    if is_dicomdir(path):
+        return _referenced(path)
+    if path.is_file():
+        return [path]
+    files = sorted(path.iterdir(), key=natural_key)
+    return [f for f in files if f.is_file() and not f.name.startswith(".") and not is_dicomdir(f)]
+
+
+def _referenced(path: Path) -> list[Path]:
+    """The images that a DICOMDIR lists, as far as they are there (PS3.3 F.5; PS3.10 8.2).
+
+    Raises:
+        UserError: none of them is.
+    """
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        records: Sequence[Dataset] = pydicom.dcmread(path).get("DirectoryRecordSequence") or []
+        named = [r.get("ReferencedFileID") for r in records]
+    found = [file for parts in named if parts and (file := _below(path.parent, parts)) is not None]
+    if not found:
+        raise UserError(
+            f"{path.name} lists no image that is there.",
+            hint="Copy the whole disc: the folders beside the DICOMDIR hold the images.",
+        )
+    return found
+
+
+def _below(folder: Path, parts: str | Sequence[str]) -> Path | None:
+    """A file of the disc; its names are in capitals in the list, and often not on the disk."""
+    names = [parts] if isinstance(parts, str) else [str(part) for part in parts]
+    if any(name in ("", ".", "..") or "/" in name or "\\" in name for name in names):
+        return None
+    found = folder
+    for name in names:
+        exact, lower = found / name, found / name.lower()
+        found = exact if exact.exists() else lower
+    return found if found.is_file() else None
+
+
+def _header(file: Path) -> tuple[list[ImageHeader], Patient] | None:
+    if kind_by_name(file) is not None or not looks_like_dicom(file):
+        return None
+    with reading(file):
+        return read_image_headers(file)

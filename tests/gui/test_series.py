@@ -1,0 +1,89 @@
+"""A folder with several DICOM series in the window: a row each, with a picture; one is shown."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydicom.uid import generate_uid
+
+from tests.engine.io.phantoms import Series, distinct, sha256_of
+from tests.gui.helpers import notice, open_path, paint, voxels
+
+
+def write_study(folder):
+    """A scout, a short and a long series, in this order."""
+    study, noise = generate_uid(), np.random.default_rng(0)
+    scout = Series(noise.integers(0, 900, (1, 20, 30), np.int16), number=1, study=study)
+    scout.tags = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    short = Series(noise.integers(0, 900, (3, 20, 30), np.int16), number=2, study=study)
+    long = Series(noise.integers(0, 900, (7, 20, 30), np.int16), number=3, study=study)
+    long.tags = {"SeriesDescription": "Arterial phase"}
+    for letter, series in zip("abc", (scout, short, long), strict=True):
+        series.write(folder, [f"{letter}{n}" for n in range(len(series.pixels))])
+    return folder
+
+
+def rows(window):
+    shown = window.cases_panel._list
+    return [shown.item(n) for n in range(shown.count())]
+
+
+def test_the_likeliest_series_is_shown_and_all_are_listed(window, qtbot, idle, tmp_path) -> None:
+    folder = write_study(tmp_path / "study")
+    before = sha256_of(folder)
+    open_path(window, idle, folder)
+    assert window.document.case.name == "CT series 3"
+    assert window.document.case.scan.slice_count == 7
+    texts = [row.text() for row in rows(window)]
+    assert texts[0].startswith("CT series 1") and "3 images" in texts[1]
+    assert "Arterial phase" in rows(window)[2].toolTip() and "Arterial" not in texts[2]
+    assert window.session.current == 2
+
+    def pictures():
+        return [row.icon().pixmap(48).toImage() for row in rows(window)]
+
+    def all_differ():
+        first, second, third = pictures()
+        assert first != second and second != third and third != first
+
+    qtbot.waitUntil(all_differ)  # read in the background, each series its own
+    assert sha256_of(folder) == before
+
+
+def test_each_series_keeps_its_work_and_a_project_finds_it_again(window, idle, tmp_path) -> None:
+    folder = write_study(tmp_path / "study")
+    open_path(window, idle, folder)
+    paint(window, 2)
+    window.commands["case.previous"].trigger()
+    idle(window)
+    assert window.document.case.scan.slice_count == 3 and voxels(window) == 0
+    project = tmp_path / "work.sdseg.json"
+    window.commands["project.save"].trigger(path=project)
+    window.commands["project.open"].trigger(path=project)
+    idle(window)
+    assert window.document.case.name == "CT series 2"
+    window.commands["case.next"].trigger()
+    idle(window)
+    assert window.document.case.scan.slice_count == 7 and voxels(window) == 20 * 30
+
+
+def test_a_folder_that_is_opened_again_adds_no_rows(window, idle, tmp_path) -> None:
+    folder = write_study(tmp_path / "study")
+    open_path(window, idle, folder)
+    open_path(window, idle, folder)
+    assert len(window.session.items) == 3 and window.session.current == 2
+
+
+def test_time_points_are_asked_for_in_a_bar(window, idle, tmp_path) -> None:
+    first = Series(distinct((4, 20, 30)))
+    later = Series(first.pixels + np.int16(7), uid=first.uid, study=first.study)
+    first.write(tmp_path / "s", [f"a{n}" for n in range(4)])
+    later.write(tmp_path / "s", [f"b{n}" for n in range(4)])
+    window.commands["case.open"].trigger(path=tmp_path / "s")
+    idle(window)
+    assert window.document.case is None and "2 images at each place" in notice(window)
+    choices = window.notice_bar.current.choices
+    assert [choice.text for choice in choices] == ["Time point 0", "Time point 1"]
+    choices[1].act()
+    idle(window)
+    assert np.array_equal(window.document.case.scan.array, later.pixels)
+    assert window.session.items[0].series.endswith("#1")
