@@ -8,12 +8,12 @@ from pathlib import Path
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io import list_cases
-from engine.io.kinds import Kind, kind_of, stem_of, suffix_of
+from engine.io.kinds import GRID_OUT, Kind, kind_of, stem_of, suffix_of
 
-MASK_ENDINGS = (".png", ".nii", ".nii.gz")
+MASK_ENDINGS = (".png", *GRID_OUT)
 # Endings of files that a mask is not written to; anything else is the name of a folder.
 OTHER_ENDINGS = (
-    ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".dcm", ".nrrd", ".mha", ".mhd", ".hdr",
+    ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".dcm", ".nhdr", ".mhd", ".hdr",
     ".img", ".img.gz", ".hdr.gz", ".npy", ".json", ".csv",
 )  # fmt: skip
 

@@ -13,7 +13,8 @@ class StoredForm:
     a picture that is (column, row), for a DICOM series (column, row, slice).
 
     Attributes:
-        format: "picture", "nifti", "dicom", or "" for a scan made in memory.
+        format: "picture", "nifti", "itk" (NRRD, MetaImage), "dicom", or "" for a scan that was
+            made in memory.
         axes: array axis a (k, j, i) is the file's axis ``axes[a]``.
         flipped: True where array axis a runs against the file's axis.
         header: the file's NIfTI header as it stands, else empty.

@@ -6,7 +6,8 @@ that importing this package loads neither nibabel nor pydicom.
 
 from engine.io.doors import open_case, open_middle, open_truth
 from engine.io.listing import list_cases
-from engine.io.masks import read_mask, save_mask, save_probability, write_labels
+from engine.io.mask_reading import read_mask
+from engine.io.masks import save_mask, save_probability, write_labels
 from engine.io.parts import list_parts
 
 __all__ = [

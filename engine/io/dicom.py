@@ -15,7 +15,7 @@ from engine.io.dicom_pixels import PixelReader, Progress, check_pixels, read_sta
 from engine.io.dicom_series import Found, SeriesFound, find_series, likeliest
 from engine.io.dicom_stack import make_stack, split_passes
 from engine.io.kinds import is_dicomdir
-from engine.io.selection import selection, split_selection
+from engine.io.selection import selection, split_selection, time_point
 
 
 def open_dicom(
@@ -101,18 +101,8 @@ def _one_pass(
     passes = split_passes(images)
     if len(passes) == 1 or (time is None and _are_copies(passes)):
         return images, None
-    if time is None:
-        raise ChoiceNeeded(
-            f"{path.name} holds {len(passes)} images at each place (time points, or passes).",
-            hint=f"Choose one: --time 0 to --time {len(passes) - 1}.",
-            about="time",
-            choices=[Choice(str(n), f"time point {n}") for n in range(len(passes))],
-        )
-    if not 0 <= time < len(passes):
-        raise UserError(
-            f"{path.name} has no time point {time}.", hint=f"It has 0 to {len(passes) - 1}."
-        )
-    return passes[time], time
+    time = time_point(path, len(passes), time)
+    return passes[time or 0], time
 
 
 def _are_copies(passes: list[list[ImageHeader]]) -> bool:

@@ -13,6 +13,7 @@ from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.kinds import Kind, kind_of
 from engine.io.listing import list_cases
+from engine.io.selection import split_selection
 
 Progress = Callable[[int, int], None]
 
@@ -53,7 +54,8 @@ def open_case(
         from engine.io.dicom import open_dicom
 
         return open_dicom(path, series, time, progress)
-    scan, remarks = _read_file(path, kind)
+    kept_time = split_selection(series)[1]
+    scan, remarks = _read_file(path, kind, kept_time if time is None else time)
     case = new_case(scan, path)
     case.warnings = tuple(remarks)
     return case
@@ -98,11 +100,15 @@ def _refuse_name(path: Path) -> None:
         ) from error
 
 
-def _read_file(path: Path, kind: Kind) -> tuple[Volume, list[str]]:
+def _read_file(path: Path, kind: Kind, time: int | None) -> tuple[Volume, list[str]]:
     if kind is Kind.PICTURE:
         from engine.io.raster import read_picture
 
         return read_picture(path)
+    if kind is Kind.ITK:
+        from engine.io.itk import read_itk
+
+        return read_itk(path, time)
     from engine.io.nifti import read_nifti
 
-    return read_nifti(path)
+    return read_nifti(path, time)

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from engine.errors import Cancelled, UserError
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 NIFTI_OUT = (".nii", ".nii.gz")
+ITK_OUT = (".nrrd", ".mha")
+GRID_OUT = (*NIFTI_OUT, *ITK_OUT)  # of a whole volume in one file
 _DOUBLE_SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz")
-_FORMATS = "PNG, JPEG, TIFF, BMP, NIfTI (.nii, .nii.gz) and DICOM"
+_FORMATS = "PNG, JPEG, TIFF, BMP, WebP, NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha) and DICOM"
 
 
 class Kind(StrEnum):
@@ -22,6 +25,7 @@ class Kind(StrEnum):
 
     PICTURE = "picture"
     NIFTI = "nifti"
+    ITK = "itk"
     DICOM = "dicom"
     FOLDER = "folder"
 
@@ -56,6 +60,8 @@ def kind_by_name(path: Path) -> Kind | None:
     suffix = suffix_of(path)
     if suffix in PICTURE_SUFFIXES:
         return Kind.PICTURE
+    if suffix in ITK_SUFFIXES:
+        return Kind.ITK
     return Kind.NIFTI if suffix in NIFTI_SUFFIXES else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -99,5 +100,10 @@ def read_labels(path: Path) -> LabelList | None:
         entries = {int(value): str(name) for value, name in content["labels"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    known = sorted((v, n) for v, n in entries.items() if 1 <= v < _VALUES)
+    return labels_named(entries)
+
+
+def labels_named(names: Mapping[int, str]) -> LabelList:
+    """Labels of these values and names in the palette's colours; impossible values are left out."""
+    known = sorted((v, n) for v, n in names.items() if 1 <= v < _VALUES)
     return LabelList(tuple(Label(v, n, PALETTE[(v - 1) % len(PALETTE)]) for v, n in known))

@@ -21,23 +21,24 @@ from engine.domain.grid import Affine, Grid, Shape3
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.kinds import reading
-from engine.io.orientation import array_affine, closest_form, to_array
+from engine.io.orientation import array_affine, closest_form, plane_of, to_array
+from engine.io.selection import selection, time_point
 
 MAX_BYTES = 16 * 2**30
 _DEFLATE_LIMIT = 1040  # gzip shrinks by at most 1032 times
 _CHUNK = 16 * 2**20
-_THICK = 1.2
 _UNITS = {1: "metres", 3: "micrometres"}
 
 
 @dataclass(frozen=True)
 class NiftiFile:
-    """A checked header and where its voxels lie."""
+    """A checked header and where its voxels lie: `volumes` of `shape`, one after the other."""
 
     header: Nifti1Header
     data_path: Path
     offset: int
     shape: Shape3
+    volumes: int
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -46,25 +47,38 @@ class NiftiFile:
 
     @property
     def nbytes(self) -> int:
-        """Of all voxels."""
+        """Of all voxels of one volume."""
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
 
-def read_nifti(path: Path) -> tuple[Volume, list[str]]:
-    """Reads one 3-D scan.
+def read_nifti(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
+    """Reads one 3-D scan, grey or RGB.
+
+    Args:
+        path: of the file, or of the header of a pair.
+        time: which volume of a file with four dimensions, from 0.
 
     Returns:
         The scan and what was odd about it.
 
     Raises:
-        UserError: the file is damaged, or is not one 3-D scan of plain numbers.
+        ChoiceNeeded: it holds several volumes, and none was chosen.
+        UserError: the file is damaged, or is no scan of plain numbers.
     """
     with reading(path):
         remarks: list[str] = []
         found = read_header(path)
+        time = time_point(path, found.volumes, time)
         affine = _affine(path, found.header, remarks)
-        form = replace(closest_form(affine), format="nifti", header=bytes(found.header.binaryblock))
-        stored = _read_voxels(path, found)
+        form = replace(
+            closest_form(affine),
+            format="nifti",
+            header=bytes(found.header.binaryblock),
+            series=selection("", time),
+        )
+        if time is not None:
+            remarks.append(f"Time point {time} of {found.volumes} is shown.")
+        stored = _read_voxels(path, found, time or 0)
         array, slope, intercept = _values(to_array(stored, form), found.header, remarks)
         grid = Grid(
             (array.shape[0], array.shape[1], array.shape[2]),
@@ -73,19 +87,6 @@ def read_nifti(path: Path) -> tuple[Volume, list[str]]:
         )
         plane = plane_of(grid)
         return Volume(array, grid, plane, slope, intercept, stored=form), remarks
-
-
-def plane_of(grid: Grid) -> int:
-    """The axis of the largest spacing if it is > 1.2 times the others, else axial.
-
-    A scan of one slice is counted along its only axis of length 1.
-    """
-    spacing = grid.spacing
-    order = sorted(range(3), key=lambda axis: spacing[axis])
-    if spacing[order[2]] > _THICK * spacing[order[1]]:
-        return order[2]
-    single = [axis for axis in range(3) if grid.shape[axis] == 1]
-    return single[0] if len(single) == 1 else 0
 
 
 def header_of(block: bytes) -> Nifti1Header:
@@ -118,7 +119,7 @@ def read_header(path: Path) -> NiftiFile:
         header,
         path if single else _voxel_file(path),
         _offset(path, header, len(block) if single else 0),
-        _shape(path, header),
+        *_shape(path, header),
     )
     _check_values_kind(path, found)
     _check_size(path, found)
@@ -158,29 +159,32 @@ def _offset(path: Path, header: Nifti1Header, header_size: int) -> int:
     return int(offset)
 
 
-def _shape(path: Path, header: Nifti1Header) -> Shape3:
+def _shape(path: Path, header: Nifti1Header) -> tuple[Shape3, int]:
+    """The size of a volume, and how many there are."""
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
         raise UserError(f"{path.name} says it has {count} dimensions: it is damaged.")
     sizes = [int(n) for n in header["dim"][1 : count + 1]]
     if any(n < 1 for n in sizes):
         raise UserError(f"{path.name} has an axis of {min(sizes)} voxels: it is damaged.")
-    if any(n > 1 for n in sizes[3:]):
+    if any(n > 1 for n in sizes[4:]):
         raise UserError(
             f"{path.name} has {count} dimensions ({' x '.join(map(str, sizes))}); "
             "one 3-D scan is needed.",
             hint="Save one time point or channel as a file of its own.",
         )
-    sizes = [*sizes, 1, 1][:3]
-    return sizes[0], sizes[1], sizes[2]
+    sizes = [*sizes, 1, 1, 1]
+    return (sizes[0], sizes[1], sizes[2]), sizes[3] if count > 3 else 1
 
 
 def _check_values_kind(path: Path, found: NiftiFile) -> None:
     kind = found.dtype.kind
+    if _is_rgb(found.dtype):
+        return
     if kind == "V" and found.dtype.names:
         raise UserError(
-            f"{path.name} holds colours; a NIfTI scan needs one number a voxel.",
-            hint="Export it in grey, or as pictures.",
+            f"{path.name} holds colours with transparency; a scan has one number a voxel, or RGB.",
+            hint="Export it in grey, or as RGB.",
         )
     if kind == "c":
         raise UserError(
@@ -191,12 +195,16 @@ def _check_values_kind(path: Path, found: NiftiFile) -> None:
         raise UserError(f"{path.name} holds values of an unknown type: it is damaged.")
 
 
+def _is_rgb(kind: np.dtype[Any]) -> bool:
+    return kind.names == ("R", "G", "B")
+
+
 def _check_size(path: Path, found: NiftiFile) -> None:
     """Refuses a header that promises more than the file can hold, before allocating."""
     with found.data_path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
     on_disk = found.data_path.stat().st_size
-    if found.offset + found.nbytes > on_disk * (_DEFLATE_LIMIT if packed else 1):
+    if found.offset + found.nbytes * found.volumes > on_disk * (_DEFLATE_LIMIT if packed else 1):
         raise _cut_short(path)
     if found.nbytes > MAX_BYTES:
         raise UserError(
@@ -249,19 +257,22 @@ def _forms_disagree(header: Nifti1Header, affine: Affine) -> bool:
     return not moved < 0.1
 
 
-def _read_voxels(path: Path, found: NiftiFile) -> NDArray[Any]:
-    """The stored array as a Fortran-ordered view, ``[first, second, third axis]``."""
+def _read_voxels(path: Path, found: NiftiFile, time: int) -> NDArray[Any]:
+    """One volume as a Fortran-ordered view, ``[first, second, third axis]``, RGB ``[..., 3]``."""
     buffer = np.empty(found.nbytes, dtype=np.uint8)
     target = buffer.data
     with _opened(found.data_path) as stream:
-        _skip(path, stream, found.offset)
+        _skip(path, stream, found.offset + time * found.nbytes)
         done = 0
         while done < found.nbytes:
             count = cast(Any, stream).readinto(target[done : done + _CHUNK])
             if not count:
                 raise _cut_short(path)
             done += count
+        _skip(path, stream, (found.volumes - 1 - time) * found.nbytes)
         _read_to_end(path, stream)
+    if _is_rgb(found.dtype):
+        return np.moveaxis(buffer.reshape(3, *found.shape, order="F"), 0, -1)
     return buffer.view(found.dtype).reshape(found.shape, order="F")
 
 
@@ -286,6 +297,8 @@ def _values(
 ) -> tuple[NDArray[Any], float, float]:
     """C-contiguous array in native byte order, slope and intercept."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if view.ndim == 4:  # colours have no scale
+        return np.ascontiguousarray(view), 1.0, 0.0
     if slope == 0 or not np.isfinite(slope) or not np.isfinite(intercept):
         slope, intercept = 1.0, 0.0
     if view.dtype.kind in "iu":

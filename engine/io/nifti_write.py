@@ -73,6 +73,8 @@ def write_nifti(path: Path, array: NDArray[Any], scan: Volume) -> None:
 def _header(scan: Volume, dtype: np.dtype[Any]) -> Nifti1Header:
     source = scan.stored
     header = _from_source(source.header) if source.header else _fresh(scan)
+    if header["dim"][0] > 3 and header["dim"][4] > 1:  # the mask of one of several volumes
+        header["dim"][0], header["dim"][4] = 3, 1
     header.set_data_dtype(dtype)
     wide = isinstance(header, Nifti2Header)
     header["magic"] = b"n+2" if wide else b"n+1"

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain.box import Box
-from engine.domain.grid import Affine, Shape3
+from engine.domain.grid import Affine, Grid, Shape3
 from engine.domain.stored import StoredForm
 
 # World axes are RAS+, array axes LPS+: i runs to the left, j to the back, k to the head.
 _WORLD_SIGN = np.array([-1.0, -1.0, 1.0])
+_THICK = 1.2
 
 
 def closest_form(affine: Affine) -> StoredForm:
@@ -95,6 +96,19 @@ def array_box(form: StoredForm, ranges: tuple[range, range, range], shape: Shape
         start.append(first)
         stop.append(last)
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def plane_of(grid: Grid) -> int:
+    """The axis of the largest spacing if it is > 1.2 times the others, else axial.
+
+    A scan of one slice is counted along its only axis of length 1.
+    """
+    spacing = grid.spacing
+    order = sorted(range(3), key=lambda axis: spacing[axis])
+    if spacing[order[2]] > _THICK * spacing[order[1]]:
+        return order[2]
+    single = [axis for axis in range(3) if grid.shape[axis] == 1]
+    return single[0] if len(single) == 1 else 0
 
 
 # EXIF orientation -> (rows and columns swapped, rows flipped, columns flipped) of the upright

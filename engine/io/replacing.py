@@ -1,7 +1,8 @@
 """What may be replaced: nothing but files that this program wrote itself, and never a source.
 
-Each file says who wrote it: a PNG in its text, a NIfTI file in its header, a JSON document in its
-first entry. A name alone proves nothing: ``eye.png`` may be a mask or somebody's only photograph.
+Each file says who wrote it: a PNG in its text, a NIfTI, NRRD or MetaImage file in its header, a
+JSON document in its first entry. A name alone proves nothing: ``eye.png`` may be a mask or
+somebody's only photograph.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.io.kinds import suffix_of
+from engine.io.kinds import GRID_OUT, suffix_of
 
 PROGRAM = "SDSeg Studio"
 MANIFEST_FORMAT = "sdseg-manifest"
@@ -20,7 +21,6 @@ MODEL_FILES = ("model.json", "config.json", "store.json")
 # A PNG's text, a NIfTI header and the first entry of a JSON document all lie within this.
 _HEAD = 1024
 _PNG_MARK = f"tEXtSoftware\0{PROGRAM}".encode()
-_NIFTI_ENDINGS = (".nii", ".nii.gz")
 
 
 def check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
@@ -89,7 +89,7 @@ def _marks(path: Path) -> tuple[bytes, ...]:
     suffix = suffix_of(path)
     if suffix == ".png":
         return (_PNG_MARK,)
-    return (PROGRAM.encode(),) if suffix in _NIFTI_ENDINGS else (json_mark(MANIFEST_FORMAT),)
+    return (PROGRAM.encode(),) if suffix in GRID_OUT else (json_mark(MANIFEST_FORMAT),)
 
 
 def _start_of(path: Path) -> bytes:

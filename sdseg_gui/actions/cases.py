@@ -26,7 +26,8 @@ from sdseg_gui.notify import Choice
 from sdseg_gui.session import CaseItem
 
 FILTER = (
-    "Pictures and volumes (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.nii *.nii.gz *.dcm);;All (*)"
+    "Pictures and volumes (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.webp *.nii *.nii.gz *.hdr "
+    "*.nrrd *.nhdr *.mha *.mhd *.dcm DICOMDIR);;All (*)"
 )
 OPENING = "Opening the case"
 FEW = 5  # buttons in a bar
@@ -281,7 +282,7 @@ def open_mask(context: Context, path: str | Path = "", discard: bool = False) ->
             context.window,
             "Open mask",
             str(case.source.parent),
-            "Masks (*.png *.nii *.nii.gz);;All (*)",
+            "Masks (*.png *.nii *.nii.gz *.nrrd *.mha);;All (*)",
         )[0]
     )
     if not chosen:

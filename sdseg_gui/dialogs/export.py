@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from engine.domain.case import Case
 from engine.io.kinds import file_stem
 
-NIFTI, PNG = ".nii.gz", ".png"
+NIFTI, NRRD, PNG = ".nii.gz", ".nrrd", ".png"
 
 
 class ExportDialog(QDialog):
@@ -39,9 +39,10 @@ class ExportDialog(QDialog):
         self._case = case
         self.format = QComboBox()
         self.format.addItem("NIfTI, on the scan's own grid (.nii.gz)", NIFTI)
+        self.format.addItem("NRRD, with the labels' names as 3D Slicer reads them (.nrrd)", NRRD)
         one = case.scan.slice_count == 1
         self.format.addItem("PNG" if one else "PNG, a file for each slice (folder)", PNG)
-        self.format.setCurrentIndex(1 if case.scan.is_picture else 0)
+        self.format.setCurrentIndex(2 if case.scan.is_picture else 0)
         self.place = QLineEdit(str(folder / self._suggestion()))
         self.overlay = QCheckBox("Also write a coloured overlay picture")
         browse = QPushButton("Browse ...")

@@ -21,8 +21,8 @@ from phantoms import (
     write_nifti,
 )
 
-from engine.errors import UserError
-from engine.io import open_case, save_mask, save_probability
+from engine.errors import ChoiceNeeded, UserError
+from engine.io import open_case, read_mask, save_mask, save_probability
 from engine.io.orientation import array_box
 
 
@@ -238,7 +238,7 @@ def test_the_header_file_itself_opens(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"dim": [4, 3, 4, 5, 7, 1, 1, 1]}, "4 dimensions (3 x 4 x 5 x 7)"),
+        ({"dim": [5, 3, 4, 5, 7, 2, 1, 1]}, "5 dimensions (3 x 4 x 5 x 7 x 2)"),
         ({"dim": [3, 3, 0, 5, 1, 1, 1, 1]}, "axis of 0 voxels"),
         ({"dim": [3, 3, -4, 5, 1, 1, 1, 1]}, "axis of -4 voxels"),
         ({"dim": [9, 3, 4, 5, 1, 1, 1, 1]}, "9 dimensions"),
@@ -248,7 +248,7 @@ def test_the_header_file_itself_opens(tmp_path):
         ({"vox_offset": np.nan}, "where its voxels begin"),
         ({"vox_offset": 20}, "where its voxels begin"),
         ({"datatype": 32}, "complex"),
-        ({"datatype": 128}, "colours"),
+        ({"datatype": 2304}, "colours with transparency"),
         ({"datatype": 999}, "can't be read"),
         ({"magic": b"xyz"}, "not a NIfTI file"),
     ],
@@ -313,3 +313,33 @@ def test_real_axis_orders_show_the_same_brain(shared_folder):
     for scan in scans[1:]:
         assert scan.grid.same_place(scans[0].grid, tolerance_mm=1e-2)
         assert np.array_equal(scan.array, scans[0].array)
+
+
+def test_one_of_several_time_points_is_opened_and_its_mask_is_three_dimensional(tmp_path):
+    four = distinct((4, 5, 6, 3))
+    path = write_nifti(tmp_path / "t.nii.gz", four, np.diag([2.0, 2.0, 3.0, 1.0]))
+    with pytest.raises(ChoiceNeeded) as error:
+        open_case(path)
+    assert error.value.about == "time" and len(error.value.choices) == 3
+    for time in range(3):
+        case = open_case(path, time=time)
+        assert set(case.scan.array.reshape(-1)) == set(four[..., time].reshape(-1))
+    again = open_case(path, series=case.scan.stored.series)
+    assert np.array_equal(again.scan.array, case.scan.array)
+    draw(case, (slice(0, 1), slice(1, 4), slice(0, 2)))
+    mask = nib.load(save_mask(case, tmp_path / "mask.nii.gz")[0])
+    assert mask.shape == (4, 5, 6)
+    assert np.allclose(mask.affine, nib.load(path).affine)
+    with pytest.raises(UserError, match="no time point 3"):
+        open_case(path, time=3)
+
+
+def test_a_colour_volume_keeps_its_colours(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8)
+    packed = np.ascontiguousarray(colours).view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nib.save(nib.Nifti1Image(packed, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "c.nii")
+    case = open_case(tmp_path / "c.nii")
+    assert np.array_equal(case.scan.array, colours.transpose(2, 1, 0, 3))
+    draw(case, (slice(0, 1), slice(1, 4), slice(0, 2)))
+    path = save_mask(case, tmp_path / "mask.nii")[0]
+    assert np.array_equal(read_mask(path, case)[0], case.label_map.array)

@@ -1,0 +1,143 @@
+"""Masks in: PNG, NIfTI, NRRD and MetaImage, onto the grid of a case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.case import Case
+from engine.domain.labels import LabelList
+from engine.domain.volume import Volume
+from engine.errors import UserError
+from engine.imaging.orientation import as_shown
+from engine.io.kinds import Kind, file_stem, kind_of, reading
+from engine.io.listing import SLICE_NUMBER, manifest_of
+from engine.io.manifests import labels_named, read_labels
+
+Labels = NDArray[np.uint8]
+
+
+def read_mask(path: Path, case: Case) -> tuple[Labels, LabelList | None]:
+    """Opens a mask of a case: NIfTI, NRRD, MetaImage, a PNG, or the folder of PNGs of a volume.
+
+    Returns:
+        uint8 ``[k, j, i]`` on the case's grid, and the labels that the manifest beside it, or else
+        the file itself, names (None without names).
+
+    Raises:
+        UserError: it is no mask, or lies on another grid.
+    """
+    kind = kind_of(path)
+    file = path
+    if kind in (Kind.NIFTI, Kind.ITK):
+        array, names = _read_volume_mask(path, kind, case.scan)
+        if names and not manifest_of(path).is_file():
+            return array, labels_named(names)
+    elif kind is Kind.FOLDER:
+        array, file = _read_folder(path, case)
+    elif kind is Kind.PICTURE and case.scan.slice_count == 1:
+        array = np.zeros(case.scan.grid.shape, dtype=np.uint8)
+        slice_of(array, case.scan.plane, 0)[...] = _read_slice(path, case.scan)
+    else:
+        raise UserError(
+            f"{path.name} can't be opened as the mask of {case.name}.",
+            hint="Masks open from NIfTI, NRRD and MetaImage; for a picture, from PNG.",
+        )
+    return array, read_labels(manifest_of(file))
+
+
+def slice_of(array: NDArray[Any], plane: int, index: int) -> NDArray[Any]:
+    """A view of one slice along a plane, ``[rows, columns]``."""
+    return array[(slice(None),) * plane + (index,)]
+
+
+def _read_volume_mask(path: Path, kind: Kind, scan: Volume) -> tuple[Labels, dict[int, str]]:
+    """Label values on the scan's grid, and the names that the file gives them."""
+    names: dict[int, str] = {}
+    if kind is Kind.ITK:
+        from engine.io.itk import read_itk, segment_names
+
+        (mask, _), names = read_itk(path), segment_names(path)
+    else:
+        from engine.io.nifti import read_nifti
+
+        mask, _ = read_nifti(path)
+    if mask.is_colour:
+        raise UserError(f"{path.name} is in colour; a mask has one number a voxel.")
+    if not mask.grid.same_place(scan.grid):
+        raise UserError(
+            f"{path.name} lies on another grid ({_size(mask)}) than the scan ({_size(scan)}).",
+            hint="Open the mask that was drawn on this very scan.",
+        )
+    is_plain = (mask.slope, mask.intercept) == (1.0, 0.0)
+    return _label_values(path, mask.array if is_plain else mask.real(mask.array)), names
+
+
+def _size(scan: Volume) -> str:
+    shape = " x ".join(str(n) for n in scan.grid.shape[::-1])
+    return f"{shape} voxels of {' x '.join(f'{s:.3g}' for s in scan.grid.spacing[::-1])} mm"
+
+
+def _label_values(path: Path, values: NDArray[Any]) -> Labels:
+    if values.dtype == np.uint8:
+        return values
+    with np.errstate(invalid="ignore"):
+        labels = values.astype(np.uint8)
+    if values.min() < 0 or values.max() > 255 or (labels != values).any():
+        raise UserError(
+            f"{path.name} is no mask: its values are not whole numbers from 0 to 255.",
+            hint="Open it as a scan instead.",
+        )
+    return labels
+
+
+def _read_slice(path: Path, scan: Volume) -> Labels:
+    from engine.io.raster import read_indices
+
+    labels = as_shown(_label_values(path, read_indices(path)), scan.plane)
+    if labels.shape != scan.slice_shape:
+        rows, columns = scan.slice_shape
+        raise UserError(
+            f"{path.name} has {labels.shape[1]} x {labels.shape[0]} pixels, "
+            f"the scan {columns} x {rows}.",
+            hint="Open the mask that was drawn on this very scan.",
+        )
+    return labels
+
+
+def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
+    """A folder of ``NAME_0007.png``, and one of its files; slices without a file stay empty."""
+    scan = case.scan
+    with reading(folder):
+        files = {p: SLICE_NUMBER.search(p.name) for p in folder.iterdir()}
+    by_stem: dict[str, dict[int, Path]] = {}
+    for path, hit in files.items():
+        if hit:
+            by_stem.setdefault(path.name[: hit.start()], {})[int(hit.group(1))] = path
+    found = _of_case(folder, by_stem, file_stem(case.name))
+    if not found or max(found) >= scan.slice_count:
+        raise UserError(
+            f"The folder {folder.name} holds no mask of this scan ({scan.slice_count} slices).",
+            hint="The PNGs of a mask are named NAME_0000.png, NAME_0001.png and so on.",
+        )
+    array = np.zeros(scan.grid.shape, dtype=np.uint8)
+    for index, path in sorted(found.items()):
+        slice_of(array, scan.plane, index)[...] = _read_slice(path, scan)
+    return array, next(iter(found.values()))
+
+
+def _of_case(folder: Path, by_stem: dict[str, dict[int, Path]], stem: str) -> dict[int, Path]:
+    """The case's own slices, or those of the only mask there; never of two."""
+    if stem in by_stem:
+        return by_stem[stem]
+    if len(by_stem) > 1:
+        names = sorted(by_stem)
+        raise UserError(
+            f"The folder {folder.name} holds the masks of several cases "
+            f"({', '.join(names[:3])}{' ...' if names[3:] else ''}), none of them {stem}.",
+            hint="Put the PNGs of the mask that is meant into a folder of their own.",
+        )
+    return next(iter(by_stem.values()), {})
