@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from engine.domain.case import Case, new_case
+from engine.domain.grid import Grid
 from engine.errors import Choice, ChoiceNeeded, UserError
 from engine.io.dicom_header import ImageHeader, Patient, patient_key, short_hash
 from engine.io.dicom_pixels import PixelReader, Progress, check_pixels, read_stack
 from engine.io.dicom_series import Found, SeriesFound, find_series, likeliest
-from engine.io.dicom_stack import make_stack, split_passes
+from engine.io.dicom_stack import Stack, make_stack, split_passes
 from engine.io.kinds import is_dicomdir
+from engine.io.orientation import array_affine
 from engine.io.selection import selection, split_selection, time_point
 
 
@@ -54,6 +56,27 @@ def open_dicom(
     case.patient_key = _key(found.patient, images[0]) or case.name
     case.warnings = (*remarks, *stack.remarks, *odd)
     return case
+
+
+def source_stack(case: Case) -> Stack:
+    """The images that a case was read from, in their order; for files that refer to them.
+
+    Raises:
+        UserError: they are gone, or others than they were.
+    """
+    series, time = split_selection(case.scan.stored.series)
+    images, _ = _choose(case.source, find_series(case.source), series)
+    stack = make_stack(_one_pass(case.source, images, time)[0], case.source.name)
+    form, first = case.scan.stored, stack.images[0]
+    shape = (first.shape[1], first.shape[0], stack.depth)
+    k, j, i = (shape[axis] for axis in form.axes)
+    grid = Grid((k, j, i), array_affine(stack.affine, shape, form))
+    if not grid.same_place(case.scan.grid):
+        raise UserError(
+            f"{case.source.name} has changed since it was opened.",
+            hint="Put the old files back, or export the mask as NIfTI.",
+        )
+    return stack
 
 
 def open_middle(path: Path, series: str = "") -> Case:

@@ -63,6 +63,8 @@ class Decoder:
         with reading(path), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ds = self._dataset(path, frame)
+            if ds.get("BitsAllocated") == 1 and not ds.file_meta.TransferSyntaxUID.is_compressed:
+                return _bits(path, ds, frame or 0)
             try:
                 pixels = pixel_array(ds, index=frame)
             except (RuntimeError, NotImplementedError) as error:
@@ -153,6 +155,17 @@ def _with_syntax(ds: FileDataset) -> FileDataset:
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         )
     return ds
+
+
+def _bits(path: Path, ds: FileDataset, frame: int) -> NDArray[np.uint8]:
+    """One frame of a plain segmentation, a bit a pixel; frames need not begin at a byte."""
+    size = ds.Rows * ds.Columns
+    first, skipped = divmod(frame * size, 8)
+    packed = np.frombuffer(ds.PixelData, np.uint8)[first : first + size // 8 + 2]
+    bits = np.unpackbits(packed, bitorder="little")[skipped : skipped + size]
+    if bits.size < size:
+        raise UserError(f"{path.name} is cut short: pixels are missing.", hint="Copy it again.")
+    return bits.reshape(ds.Rows, ds.Columns)
 
 
 def _by_gdcm(path: Path, ds: FileDataset, frame: int | None) -> NDArray[Any] | None:

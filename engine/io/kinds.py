@@ -15,6 +15,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 NIFTI_OUT = (".nii", ".nii.gz")
 ITK_OUT = (".nrrd", ".mha")
+SEG_OUT = ".dcm"
 GRID_OUT = (*NIFTI_OUT, *ITK_OUT)  # of a whole volume in one file
 _DOUBLE_SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz")
 _FORMATS = "PNG, JPEG, TIFF, BMP, WebP, NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha) and DICOM"

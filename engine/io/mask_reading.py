@@ -20,18 +20,32 @@ from engine.io.manifests import labels_named, read_labels
 Labels = NDArray[np.uint8]
 
 
-def read_mask(path: Path, case: Case) -> tuple[Labels, LabelList | None]:
-    """Opens a mask of a case: NIfTI, NRRD, MetaImage, a PNG, or the folder of PNGs of a volume.
+def read_mask(
+    path: Path, case: Case, *, threshold: float | None = None, overlap: str = ""
+) -> tuple[Labels, LabelList | None]:
+    """Opens a mask of a case: NIfTI, NRRD, DICOM SEG, a PNG, or the folder of PNGs of a volume.
+
+    Args:
+        path: of the mask.
+        case: whose grid it must lie on.
+        threshold: of a DICOM SEG that holds fractions.
+        overlap: which of two overlapping segments of a DICOM SEG gets a voxel, "first" or "last".
 
     Returns:
         uint8 ``[k, j, i]`` on the case's grid, and the labels that the manifest beside it, or else
         the file itself, names (None without names).
 
     Raises:
+        ChoiceNeeded: a DICOM SEG holds fractions, or its segments overlap, and nothing was chosen.
         UserError: it is no mask, or lies on another grid.
     """
     kind = kind_of(path)
     file = path
+    if kind is Kind.DICOM:
+        from engine.io.dicom_seg_read import read_seg
+
+        array, names = read_seg(path, case, threshold, overlap)
+        return array, labels_named(names)
     if kind in (Kind.NIFTI, Kind.ITK):
         array, names = _read_volume_mask(path, kind, case.scan)
         if names and not manifest_of(path).is_file():
@@ -44,7 +58,7 @@ def read_mask(path: Path, case: Case) -> tuple[Labels, LabelList | None]:
     else:
         raise UserError(
             f"{path.name} can't be opened as the mask of {case.name}.",
-            hint="Masks open from NIfTI, NRRD and MetaImage; for a picture, from PNG.",
+            hint="Masks open from NIfTI, NRRD and DICOM SEG; for a picture, from PNG.",
         )
     return array, read_labels(manifest_of(file))
 

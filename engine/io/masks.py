@@ -19,6 +19,7 @@ from engine.imaging.window_level import default_window, to_8bit
 from engine.io.kinds import (
     GRID_OUT,
     ITK_OUT,
+    SEG_OUT,
     file_stem,
     stem_of,
     suffix_of,
@@ -46,8 +47,8 @@ def save_mask(
 
     Args:
         case: what is saved; its source is never written.
-        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``; ``.png`` for a picture; else a folder: a
-            PNG a slice, named
+        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``; ``.dcm`` (DICOM SEG) for a DICOM scan;
+            ``.png`` for a picture; else a folder: a PNG a slice, named
             ``NAME_0007.png`` for slice 7, upright as on the screen. What lies there is replaced
             only if this program wrote it.
         overlay: also a coloured overlay on each slice that holds a label.
@@ -71,7 +72,13 @@ def save_mask(
         check_targets([path, *masks, *overlays, manifest], [case.source])
         if folder == path:
             _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, content)
-        _write_masks(chosen, case.scan, masks, case.labels)
+        if suffix_of(path) == SEG_OUT:
+            from engine.io.dicom_seg import write_seg
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_seg(path, chosen, case, model)
+        else:
+            _write_masks(chosen, case.scan, masks, case.labels)
         _write_overlays(case, chosen, overlays)
         write_manifest(manifest, content)
     return [*masks, *overlays, manifest]
@@ -165,7 +172,7 @@ def _mask_files(
 ) -> dict[Path, int | None]:
     """The mask's files and the slice that each holds; None means all of them."""
     suffix = suffix_of(path)
-    if suffix in GRID_OUT:
+    if suffix in (*GRID_OUT, SEG_OUT):
         return {path: None}
     if suffix == ".png" and scan.slice_count == 1:
         return {path: 0}
@@ -239,11 +246,11 @@ def _write_overlays(case: Case, array: Labels, files: dict[Path, int]) -> None:
 def _overlay_place(case: Case, path: Path) -> tuple[Path, str]:
     """Beside a PNG, among the PNGs of a folder, or in a folder beside a NIfTI file."""
     folder, stem, _ = _place(case, path)
-    return (folder / f"{stem}_overlay" if suffix_of(path) in GRID_OUT else folder), stem
+    return (folder / f"{stem}_overlay" if suffix_of(path) in (*GRID_OUT, SEG_OUT) else folder), stem
 
 
 def _place(case: Case, path: Path) -> tuple[Path, str, Path]:
     """The folder that takes the files of a mask, how their names begin, and the manifest."""
-    is_file = suffix_of(path) in (*GRID_OUT, ".png")
+    is_file = suffix_of(path) in (*GRID_OUT, SEG_OUT, ".png")
     folder, stem = (path.parent, stem_of(path)) if is_file else (path, file_stem(case.name))
     return folder, stem, folder / f"{stem}{MANIFEST_SUFFIX}"

@@ -1,8 +1,8 @@
 """What may be replaced: nothing but files that this program wrote itself, and never a source.
 
-Each file says who wrote it: a PNG in its text, a NIfTI, NRRD or MetaImage file in its header, a
-JSON document in its first entry. A name alone proves nothing: ``eye.png`` may be a mask or
-somebody's only photograph.
+Each file says who wrote it: a PNG in its text, a NIfTI, NRRD, MetaImage or DICOM file in its
+header, a JSON document in its first entry. A name alone proves nothing: ``eye.png`` may be a mask
+or somebody's only photograph.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.io.kinds import GRID_OUT, suffix_of
+from engine.io.kinds import GRID_OUT, SEG_OUT, suffix_of
 
 PROGRAM = "SDSeg Studio"
 MANIFEST_FORMAT = "sdseg-manifest"
 PROJECT_FORMAT = "sdseg-project"
 MODEL_FILES = ("model.json", "config.json", "store.json")
 # A PNG's text, a NIfTI header and the first entry of a JSON document all lie within this.
-_HEAD = 1024
+_HEAD = 2048
 _PNG_MARK = f"tEXtSoftware\0{PROGRAM}".encode()
 
 
@@ -89,7 +89,7 @@ def _marks(path: Path) -> tuple[bytes, ...]:
     suffix = suffix_of(path)
     if suffix == ".png":
         return (_PNG_MARK,)
-    return (PROGRAM.encode(),) if suffix in GRID_OUT else (json_mark(MANIFEST_FORMAT),)
+    return (PROGRAM.encode(),) if suffix in (*GRID_OUT, SEG_OUT) else (json_mark(MANIFEST_FORMAT),)
 
 
 def _start_of(path: Path) -> bytes:

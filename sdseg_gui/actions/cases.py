@@ -6,21 +6,17 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PySide6.QtWidgets import QFileDialog
 
 from engine.domain.case import Case
-from engine.domain.label_map import LabelMap, Origin
-from engine.domain.labels import LabelList
 from engine.errors import Choice as Asked
 from engine.errors import ChoiceNeeded, UserError
-from engine.io import list_parts, open_case, read_mask
+from engine.io import list_parts, open_case
 from engine.io.project import PROJECT_SUFFIX, case_of, entry_of
 from engine.io.selection import selection, split_selection
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.models import choose_for_case
-from sdseg_gui.actions.registry import handles, has_case
-from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
+from sdseg_gui.actions.registry import handles
 from sdseg_gui.jobs import JobHandle
 from sdseg_gui.notify import Choice
 from sdseg_gui.session import CaseItem
@@ -243,7 +239,7 @@ def _keep_current(context: Context) -> None:
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
 
 
-def _stop_segmentation(context: Context) -> None:
+def stop_segmentation(context: Context) -> None:
     """A segmentation of the case that is left ends; what it has found stays."""
     if context.segmentation is not None:
         from sdseg_gui.actions.segmenting import stop
@@ -269,76 +265,3 @@ def previous_case(context: Context) -> None:
 def next_case(context: Context) -> None:
     """Shows the case behind."""
     show_case(context, context.session.current + 1)
-
-
-@handles("case.open_mask", has_case)
-def open_mask(context: Context, path: str | Path = "", discard: bool = False) -> None:
-    """Reads a mask of the open case, to go on correcting it."""
-    case = context.document.case
-    assert case is not None
-    chosen = (
-        str(path)
-        or QFileDialog.getOpenFileName(
-            context.window,
-            "Open mask",
-            str(case.source.parent),
-            "Masks (*.png *.nii *.nii.gz *.nrrd *.mha);;All (*)",
-        )[0]
-    )
-    if not chosen:
-        return
-    if case.label_map.array.any() and not discard:
-        answer = ask_unsaved(context.window, "The mask of this case will be replaced.", "Replace")
-        if answer is not Answer.DISCARD:
-            return
-    _stop_segmentation(context)
-    revision = context.document.revision
-    job = context.loader.submit("Opening the mask", lambda _job: _read(Path(chosen), case))
-
-    def opened(found: tuple[LabelMap, LabelList]) -> None:
-        if discard or context.document.revision == revision:
-            _take_mask(context, case, *found)
-        else:
-            _ask_to_take_mask(context, case, *found)
-
-    job.done.connect(opened)
-    job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
-    context.changed()
-
-
-def _ask_to_take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
-    """The case was changed while its mask was read."""
-    if context.document.case is not case:
-        return
-    context.notifier.show(
-        f"{case.name} was changed while the mask was being opened. The mask would replace it all.",
-        "warning",
-        (Choice("Replace", lambda: _take_mask(context, case, label_map, labels)),),
-        key="mask",
-    )
-
-
-def _read(path: Path, case: Case) -> tuple[LabelMap, LabelList]:
-    values, labels = read_mask(path, case)
-    label_map = LabelMap(case.scan.grid.shape, case.scan.plane, values)
-    for index in range(case.scan.slice_count):  # who drew it is not known; no model may replace it
-        drawn = (label_map.slice(index) > 0) * np.uint8(Origin.HAND)
-        label_map.origins.write(index, drawn)
-    if labels is None:
-        labels = LabelList()
-        used = [int(v) for v in set(values[values > 0].tolist())]
-        while len(labels) < max(used, default=0):
-            labels = labels.added(f"Label {len(labels) + 1}")
-    return label_map, labels
-
-
-def _take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
-    if context.document.case is not case:
-        return
-    _stop_segmentation(context)
-    context.notifier.clear("mask")
-    context.document.replace_label_map(label_map, labels, "Open mask")
-    first = next(iter(labels), None)
-    context.view.set_active_label(first.id if first else 0)
-    context.notifier.say("Mask opened")
-    context.changed()

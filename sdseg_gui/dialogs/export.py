@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from engine.domain.case import Case
 from engine.io.kinds import file_stem
 
-NIFTI, NRRD, PNG = ".nii.gz", ".nrrd", ".png"
+NIFTI, NRRD, PNG, SEG = ".nii.gz", ".nrrd", ".png", ".dcm"
 
 
 class ExportDialog(QDialog):
@@ -43,6 +43,8 @@ class ExportDialog(QDialog):
         one = case.scan.slice_count == 1
         self.format.addItem("PNG" if one else "PNG, a file for each slice (folder)", PNG)
         self.format.setCurrentIndex(2 if case.scan.is_picture else 0)
+        if case.scan.stored.format == "dicom":
+            self.format.addItem("DICOM SEG, for the archive; names the patient (.dcm)", SEG)
         self.place = QLineEdit(str(folder / self._suggestion()))
         self.overlay = QCheckBox("Also write a coloured overlay picture")
         browse = QPushButton("Browse ...")

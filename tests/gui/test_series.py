@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydicom.uid import generate_uid
 
-from tests.engine.io.phantoms import Series, distinct, sha256_of
+from tests.engine.io.phantoms import Series, distinct, plain, sha256_of, two_segments
 from tests.gui.helpers import notice, open_path, paint, voxels
 
 
@@ -87,3 +87,22 @@ def test_time_points_are_asked_for_in_a_bar(window, idle, tmp_path) -> None:
     idle(window)
     assert np.array_equal(window.document.case.scan.array, later.pixels)
     assert window.session.items[0].series.endswith("#1")
+
+
+def test_overlapping_segments_of_a_dicom_seg_are_asked_about(window, idle, tmp_path) -> None:
+    empty = ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyDate", "StudyTime")
+    tags = dict.fromkeys((*empty, "StudyID", "ReferringPhysicianName"), "")
+    open_path(window, idle, plain(tags=tags).write(tmp_path / "s"))
+    first, second = np.zeros((2, 6, 5, 6), np.uint8)
+    first[1:4, 1:4, 1:4] = second[2:5, 2:5, 2:5] = 1
+    case = window.document.case
+    path = two_segments(tmp_path / "o.dcm", case, "BINARY", first, second)
+    window.commands["case.open_mask"].trigger(path=path)
+    idle(window)
+    assert "overlap" in notice(window) and voxels(window) == 0
+    window.notice_bar.choose("The higher number")
+    idle(window)
+    array = window.document.label_map.array
+    assert (array[2:4, 2:4, 2:4] == 2).all() and (array == 1).any()
+    window.commands["edit.undo"].trigger()
+    assert voxels(window) == 0

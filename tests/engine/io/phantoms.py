@@ -8,8 +8,10 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
+import highdicom as hd
 import nibabel as nib
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -106,6 +108,7 @@ class Series:
         ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CT
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
         ds.StudyInstanceUID, ds.SeriesInstanceUID = self.study, self.uid
+        ds.FrameOfReferenceUID = f"{self.study}.1"[-64:]
         ds.SeriesNumber, ds.Modality = self.number, "CT"
         ds.PatientName, ds.PatientID = "Canary^Cuthbert", "CANARY-4711"
         ds.ImageOrientationPatient = [float(v) for v in (*self.row, *self.column)]
@@ -195,3 +198,29 @@ def sha256_of(path: Path) -> dict[str, str]:
 def plain(depth=6, **options) -> Series:
     """A series of `depth` slices in which every voxel differs."""
     return Series(distinct((depth, 5, 6)), **options)
+
+
+def two_segments(path, case, kind, first, second, **options):
+    """A SEG of two segments `[frame, row, column]` by highdicom, straight from its sources."""
+    sources = [dcmread(p) for p in sorted(case.source.iterdir())]
+    segments = [
+        hd.seg.SegmentDescription(n, f"s{n}", *[hd.sr.CodedConcept("1", "99X", "x")] * 2, "MANUAL")
+        for n in (1, 2)
+    ]
+    seg = hd.seg.Segmentation(
+        sources,
+        np.stack([first, second], axis=-1),
+        kind,
+        segments,
+        hd.UID(),
+        1,
+        hd.UID(),
+        1,
+        "m",
+        "m",
+        "1",
+        "1",
+        **options,
+    )
+    seg.save_as(path)
+    return path

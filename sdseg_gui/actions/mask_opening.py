@@ -1,0 +1,123 @@
+"""Opening a mask of the case that is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtWidgets import QFileDialog
+
+from engine.domain.case import Case
+from engine.domain.label_map import LabelMap, Origin
+from engine.domain.labels import LabelList
+from engine.errors import Choice as Asked
+from engine.errors import ChoiceNeeded, UserError
+from engine.io import read_mask
+from sdseg_gui.actions.cases import stop_segmentation
+from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.registry import handles, has_case
+from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
+from sdseg_gui.notify import Choice
+
+
+@handles("case.open_mask", has_case)
+def open_mask(context: Context, path: str | Path = "", discard: bool = False) -> None:
+    """Reads a mask of the open case, to go on correcting it."""
+    case = context.document.case
+    assert case is not None
+    chosen = (
+        str(path)
+        or QFileDialog.getOpenFileName(
+            context.window,
+            "Open mask",
+            str(case.source.parent),
+            "Masks (*.png *.nii *.nii.gz *.nrrd *.mha *.dcm);;All (*)",
+        )[0]
+    )
+    if not chosen:
+        return
+    if case.label_map.array.any() and not discard:
+        answer = ask_unsaved(context.window, "The mask of this case will be replaced.", "Replace")
+        if answer is not Answer.DISCARD:
+            return
+    stop_segmentation(context)
+    _Opening(context, case, Path(chosen), discard).start({})
+
+
+class _Opening:
+    """One mask on its way into a case; what only a person can tell is asked in a bar."""
+
+    def __init__(self, context: Context, case: Case, path: Path, discard: bool) -> None:
+        self._context, self._case, self._path, self._discard = context, case, path, discard
+        self._revision = context.document.revision
+
+    def start(self, answers: dict[str, Any]) -> None:
+        """Reads the mask in the background, with what was answered so far."""
+        job = self._context.loader.submit(
+            "Opening the mask", lambda _job: _read(self._path, self._case, answers)
+        )
+        job.done.connect(self._opened)
+        job.failed.connect(lambda error: self._failed(error, answers))
+        self._context.changed()
+
+    def _opened(self, found: tuple[LabelMap, LabelList]) -> None:
+        if self._discard or self._context.document.revision == self._revision:
+            _take_mask(self._context, self._case, *found)
+        else:
+            _ask_to_take_mask(self._context, self._case, *found)
+
+    def _failed(self, error: UserError, answers: dict[str, Any]) -> None:
+        notifier = self._context.notifier
+        if not isinstance(error, ChoiceNeeded):
+            notifier.error(error.message, error.hint)
+            return
+        choices = tuple(self._answer(error.about, one, answers) for one in error.choices)
+        notifier.show(error.message, "warning", choices, key="mask")
+
+    def _answer(self, about: str, one: Asked, answers: dict[str, Any]) -> Choice:
+        value = float(one.key) if about == "threshold" else one.key
+        text = one.text[:1].upper() + one.text[1:]
+        return Choice(text, lambda: self._go_on({**answers, about: value}))
+
+    def _go_on(self, answers: dict[str, Any]) -> None:
+        if self._context.document.case is self._case:
+            self.start(answers)
+
+
+def _ask_to_take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
+    """The case was changed while its mask was read."""
+    if context.document.case is not case:
+        return
+    context.notifier.show(
+        f"{case.name} was changed while the mask was being opened. The mask would replace it all.",
+        "warning",
+        (Choice("Replace", lambda: _take_mask(context, case, label_map, labels)),),
+        key="mask",
+    )
+
+
+def _read(path: Path, case: Case, answers: dict[str, Any]) -> tuple[LabelMap, LabelList]:
+    values, labels = read_mask(path, case, **answers)
+    label_map = LabelMap(case.scan.grid.shape, case.scan.plane, values)
+    for index in range(case.scan.slice_count):  # who drew it is not known; no model may replace it
+        drawn = (label_map.slice(index) > 0) * np.uint8(Origin.HAND)
+        label_map.origins.write(index, drawn)
+    if labels is None:
+        labels = LabelList()
+        used = [int(v) for v in set(values[values > 0].tolist())]
+        while len(labels) < max(used, default=0):
+            labels = labels.added(f"Label {len(labels) + 1}")
+    return label_map, labels
+
+
+def _take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
+    if context.document.case is not case:
+        return
+    stop_segmentation(context)
+    context.notifier.clear("mask")
+    context.document.replace_label_map(label_map, labels, "Open mask")
+    first = next(iter(labels), None)
+    context.view.set_active_label(first.id if first else 0)
+    context.notifier.say("Mask opened")
+    context.changed()

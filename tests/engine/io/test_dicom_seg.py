@@ -1,0 +1,223 @@
+"""DICOM SEG out and in: highdicom reads what we write, and every frame lies in its place."""
+
+from __future__ import annotations
+
+import highdicom as hd
+import numpy as np
+import pytest
+from phantoms import Series, distinct, draw, plain, sha256_of, two_segments, write_nifti
+from pydicom import dcmread
+
+from engine.domain.label_map import Origin
+from engine.domain.manifest import ModelUse
+from engine.errors import ChoiceNeeded, UserError
+from engine.io import open_case, read_mask, save_mask
+
+BOXES = (
+    (slice(0, 2), slice(1, 4), slice(0, 2)),
+    (slice(3, 5), slice(0, 2), slice(3, 6)),
+)
+DIRECTIONS = [
+    ((1, 0, 0), (0, 1, 0)),
+    ((0, 1, 0), (0, 0, -1)),
+    ((-1, 0, 0), (0, 0, 1)),
+    ((0.8, 0.6, 0), (-0.6, 0.8, 0)),
+]
+
+
+def refused(case, path) -> str:
+    with pytest.raises(UserError) as error:
+        save_mask(case, path)
+    return f"{error.value.message} {error.value.hint}"
+
+
+def written(tmp_path, series, **options):
+    """A series with two labels, and the SEG of them."""
+    case = open_case(series.write(tmp_path / "s"))
+    k, j, i = case.scan.grid.shape
+    draw(
+        case,
+        (slice(0, k // 2), slice(0, j // 2), slice(0, 2)),
+        (slice(k // 2, k), slice(1, j), slice(i - 2, i)),
+    )
+    return case, save_mask(case, tmp_path / "seg.dcm", **options)[0]
+
+
+@pytest.mark.parametrize(("row", "column"), DIRECTIONS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_written_is_read_at_the_same_place(tmp_path, row, column, sign):
+    step = tuple(2.5 * sign * v for v in np.cross(row, column))
+    series = plain(row=row, column=column, step=step)
+    case, path = written(tmp_path, series)
+    again, labels = read_mask(path, open_case(tmp_path / "s"))
+    assert np.array_equal(again, case.label_map.array) and set(np.unique(again)) == {0, 1, 2}
+    assert labels is not None and [label.name for label in labels] == ["part 1", "part 2"]
+
+
+def test_highdicom_finds_each_frame_by_its_source_image(tmp_path):
+    series = plain()
+    case, path = written(tmp_path, series)
+    by_uid = {ds.SOPInstanceUID: ds for ds in map(dcmread, sorted((tmp_path / "s").iterdir()))}
+    uids = sorted(by_uid, key=lambda uid: float(by_uid[uid].ImagePositionPatient[2]))
+    seg = hd.seg.segread(path)
+    planes = seg.get_pixels_by_source_instance(
+        uids, combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    assert np.array_equal(planes, case.label_map.array)
+    source = by_uid[uids[0]]
+    for name in ("PatientID", "PatientName", "StudyInstanceUID"):
+        assert seg.get(name) == source.get(name)
+    assert seg.SeriesInstanceUID != source.SeriesInstanceUID and seg.Modality == "SEG"
+    assert "Research use only" in seg.ContentDescription
+
+
+def test_a_source_of_one_file_with_many_frames(tmp_path):
+    series = plain()
+    ds = series.enhanced([3, 0, 5, 1, 4, 2])
+    ds.save_as(tmp_path / "e.dcm", enforce_file_format=True)
+    case = open_case(tmp_path / "e.dcm")
+    draw(case, *BOXES)
+    path = save_mask(case, tmp_path / "seg.dcm")[0]
+    assert np.array_equal(read_mask(path, case)[0], case.label_map.array)
+
+
+def test_tilted_and_gapped_series(tmp_path):
+    for name, series, skip in (
+        ("tilt", plain(step=(0, 0.7, 2.4)), ()),
+        ("gap", plain(), (2,)),
+    ):
+        case = open_case(series.write(tmp_path / name, skip=skip))
+        draw(case, (slice(3, 5), slice(0, 2), slice(3, 6)))
+        path = save_mask(case, tmp_path / f"{name}.dcm")[0]
+        assert np.array_equal(read_mask(path, case)[0], case.label_map.array)
+
+
+@pytest.mark.parametrize(
+    ("origins", "kind"),
+    [
+        ((Origin.HAND,), "MANUAL"),
+        ((Origin.MODEL,), "AUTOMATIC"),
+        ((Origin.MODEL, Origin.HAND), "SEMIAUTOMATIC"),
+    ],
+)
+def test_the_first_edit_makes_an_automatic_segment_semiautomatic(tmp_path, origins, kind):
+    case = open_case(plain().write(tmp_path / "s"))
+    for n, origin in enumerate(origins):
+        draw(case, (slice(2 * n, 2 * n + 1), slice(0, 3), slice(0, 3)), origin=origin)
+    model = ModelUse("a model", "ab" * 32, "", 0, None)
+    path = save_mask(case, tmp_path / "seg.dcm", model=model)[0]
+    segment = dcmread(path).SegmentSequence[0]
+    assert segment.SegmentAlgorithmType == kind
+    assert (kind == "MANUAL") != ("a model" in str(segment))
+
+
+def test_the_sources_stay_as_they_are_and_the_seg_is_no_image_of_the_series(tmp_path):
+    series = plain()
+    case, _ = written(tmp_path, series)
+    before = sha256_of(tmp_path / "s")
+    save_mask(case, tmp_path / "s" / "seg.dcm")
+    after = sha256_of(tmp_path / "s")
+    assert {name: after[name] for name in before} == before
+    again = open_case(tmp_path / "s")
+    assert again.scan.slice_count == 6 and "no image" in again.warnings[0]
+
+
+def test_what_can_t_be_a_seg_says_what_can(tmp_path):
+    flat = open_case(write_nifti(tmp_path / "a.nii", distinct((4, 5, 6)), np.eye(4)))
+    draw(flat, BOXES[0])
+    assert "only a mask of a DICOM scan" in refused(flat, tmp_path / "seg.dcm")
+    empty = open_case(plain().write(tmp_path / "s"))
+    assert "nothing is drawn" in refused(empty, tmp_path / "seg.dcm")
+    series = plain(tags={"SOPClassUID": ""})
+    odd = open_case(series.write(tmp_path / "odd"))
+    draw(odd, BOXES[0])
+    text = refused(odd, tmp_path / "seg.dcm")
+    assert "SOPClassUID" in text and "NIfTI" in text
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_a_source_that_has_changed_is_noticed(tmp_path):
+    case = open_case(plain().write(tmp_path / "s"))
+    draw(case, BOXES[0])
+    (tmp_path / "s" / "IM0005.dcm").unlink()
+    assert "has changed" in refused(case, tmp_path / "seg.dcm")
+
+
+def test_a_seg_of_another_scan_is_refused(tmp_path):
+    _, path = written(tmp_path, plain())
+    for name, other in {
+        "moved": plain(origin=(-20.0, 15.0, 101.0)),
+        "larger": plain(spacing=(0.7, 0.95)),
+        "fewer": plain(3),
+    }.items():
+        case = open_case(other.write(tmp_path / name))
+        with pytest.raises(UserError, match="another grid"):
+            read_mask(path, case)
+
+
+def test_a_seg_fits_the_same_scan_in_another_axis_order(tmp_path):
+    case, path = written(tmp_path, plain())
+    grid = case.scan.grid
+    array = np.ascontiguousarray(case.scan.array.transpose(2, 1, 0)[::-1])
+    affine = grid.affine @ np.array(
+        [[-1, 0, 0, array.shape[0] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], float
+    )
+    other = open_case(write_nifti(tmp_path / "same.nii", array, affine))
+    assert np.array_equal(read_mask(path, other)[0], case.label_map.array)
+
+
+def source_case(tmp_path):
+    series = plain(tags={"PatientBirthDate": "", "PatientSex": "", "AccessionNumber": ""})
+    series.tags |= {"StudyDate": "", "StudyTime": "", "StudyID": "", "ReferringPhysicianName": ""}
+    return open_case(series.write(tmp_path / "s"))
+
+
+def test_overlapping_segments_are_asked_about(tmp_path):
+    case = source_case(tmp_path)
+    first, second = np.zeros((2, 6, 5, 6), np.uint8)
+    first[1:4, 1:4, 1:4] = 1
+    second[2:5, 2:5, 2:5] = 1
+    path = two_segments(tmp_path / "o.dcm", case, "BINARY", first, second)
+    with pytest.raises(ChoiceNeeded) as error:
+        read_mask(path, case)
+    assert error.value.about == "overlap"
+    both = (first & second).astype(bool)
+    for choice, value in (("first", 1), ("last", 2)):
+        array, _ = read_mask(path, case, overlap=choice)
+        assert (array[both] == value).all() and ((array > 0) == (first | second)).all()
+
+
+def test_fractions_are_asked_about(tmp_path):
+    case = source_case(tmp_path)
+    fractions = np.linspace(0, 1, 6 * 5 * 6).reshape(6, 5, 6)
+    path = two_segments(tmp_path / "f.dcm", case, "FRACTIONAL", fractions, np.zeros_like(fractions))
+    with pytest.raises(ChoiceNeeded) as error:
+        read_mask(path, case)
+    assert error.value.about == "threshold" and error.value.choices[0].key == "0.5"
+    array, _ = read_mask(path, case, threshold=0.5)
+    assert np.abs((array > 0).sum() - (fractions >= 0.5).sum()) <= 1
+
+
+def test_damaged_segs_are_refused_by_name(tmp_path):
+    case, path = written(tmp_path, plain())
+    whole = path.read_bytes()
+    for size in (0, 200, len(whole) // 2, len(whole) - 40):
+        (tmp_path / "cut.dcm").write_bytes(whole[:size])
+        with pytest.raises(UserError) as error:
+            read_mask(tmp_path / "cut.dcm", case)
+        assert "cut.dcm" in error.value.message
+
+
+def test_real_segmentations(shared_folder):
+    folder = shared_folder / "io" / "series" / "ct_seg_liver_dcmqi"
+    case = open_case(folder)
+    array, labels = read_mask(folder / "liver.dcm", case)
+    pixels = dcmread(folder / "liver.dcm").pixel_array
+    assert int((array > 0).sum()) == int(pixels.sum()) > 1000
+    assert labels is not None and "iver" in next(iter(labels)).name
+
+
+def test_a_series_of_another_kind_is_no_mask(tmp_path):
+    case, _ = written(tmp_path, Series(distinct((6, 5, 6))))
+    with pytest.raises(UserError, match="IM0000"):
+        read_mask(tmp_path / "s" / "IM0000.dcm", case)
