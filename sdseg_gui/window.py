@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QApplication,
     QDockWidget,
     QMainWindow,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -39,6 +38,7 @@ from sdseg_gui.panels.cases import CasesPanel
 from sdseg_gui.panels.display import DisplayPanel
 from sdseg_gui.panels.finetune import FinetunePanel
 from sdseg_gui.panels.labels import LabelsPanel
+from sdseg_gui.panels.parts import TallColumn
 from sdseg_gui.panels.segment import SegmentPanel
 from sdseg_gui.session import Session
 from sdseg_gui.settings import Settings
@@ -111,7 +111,8 @@ class MainWindow(QMainWindow):
         column.addWidget(self.canvas, 1)
         self.setCentralWidget(centre)
         self.cases_panel = CasesPanel(self.session, self.document, self.thumbnails)
-        self._dock("Cases", "cases", self.cases_panel, Qt.DockWidgetArea.LeftDockWidgetArea, 210)
+        self.cases_panel.setMinimumWidth(210)
+        self._dock("Cases", "cases", self.cases_panel, Qt.DockWidgetArea.LeftDockWidgetArea)
         self.segment_panel = SegmentPanel(self.context.models)
         self.labels_panel = LabelsPanel(self.document, self.view)
         side = QWidget()
@@ -124,22 +125,15 @@ class MainWindow(QMainWindow):
         self.finetune_panel = FinetunePanel(self.context.finetune)
         stack.addWidget(self.finetune_panel)
         stack.addStretch(1)
-        area = QScrollArea()
-        area.setWidget(side)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._dock("Segment", "side", area, Qt.DockWidgetArea.RightDockWidgetArea, 300)
+        self.side = TallColumn(side, 300)
+        self._dock("Segment", "side", self.side, Qt.DockWidgetArea.RightDockWidgetArea)
         self.status_line = StatusLine(self, self.context, self.notifier)
 
-    def _dock(
-        self, title: str, name: str, widget: QWidget, side: Qt.DockWidgetArea, width: int
-    ) -> None:
+    def _dock(self, title: str, name: str, widget: QWidget, side: Qt.DockWidgetArea) -> None:
         dock = QDockWidget(title, self)
         dock.setObjectName(name)
         dock.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
         dock.setTitleBarWidget(QWidget())
-        widget.setMinimumWidth(width)
         dock.setWidget(widget)
         self.addDockWidget(side, dock)
 

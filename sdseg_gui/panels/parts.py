@@ -2,7 +2,37 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, QSize, Qt
+from PySide6.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
+
+
+class TallColumn(QScrollArea):
+    """A column that scrolls up and down, and is never narrower than what stands in it.
+
+    Args:
+        widget: what it holds.
+        width: at least so many pixels.
+    """
+
+    def __init__(self, widget: QWidget, width: int) -> None:
+        super().__init__()
+        self._width = width
+        self.setWidget(widget)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the widest row and the scroll bar."""
+        inner, bar = self.widget(), self.verticalScrollBar().sizeHint().width()
+        content = inner.minimumSizeHint().width() + bar if inner is not None else 0
+        return QSize(max(self._width, content), super().minimumSizeHint().height())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """A row has become wider or narrower: so may the column."""
+        if event.type() is QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
 
 
 def heading(text: str) -> QLabel:
