@@ -122,10 +122,12 @@ def _one_pass(
 ) -> tuple[list[ImageHeader], int | None]:
     """The images of one time point, and which; None for a series that was taken once."""
     passes = split_passes(images)
-    if len(passes) == 1 or (time is None and _are_copies(passes)):
+    if len(passes) > 1 and time is None and _are_copies(passes):
         return images, None
     time = time_point(path, len(passes), time)
-    return passes[time or 0], time
+    if time is None:
+        return images, None
+    return passes[time], time
 
 
 def _are_copies(passes: list[list[ImageHeader]]) -> bool:

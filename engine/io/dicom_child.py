@@ -80,8 +80,10 @@ class ContainedDecoder:
 
     def _ready(self, seconds: float, more_bytes: int) -> tuple[Popen[bytes], ChildWatch]:
         """A living child that has so much time and memory for what it is asked next."""
-        if self._watch is not None and not self._watch.until(seconds):
-            self._end()
+        if self._watch is not None and self._child is not None:
+            is_alive = self._watch.until(seconds) and self._child.poll() is None
+            if not is_alive:
+                self._end()
         if self._child is None or self._watch is None:
             self._child = start_child(
                 ["--child", "decode"], stdin=PIPE, stdout=PIPE, stderr=DEVNULL

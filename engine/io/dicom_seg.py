@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def write_seg(path: Path, array: NDArray[np.uint8], case: Case, model: ModelUse 
     frames = _frames(array, case, stack, sources)
     numbers = np.zeros(256, dtype=np.uint8)
     numbers[values] = np.arange(1, len(values) + 1)
-    with warnings.catch_warnings(), reading(case.source):
+    with warnings.catch_warnings(), _building(path, case):
         warnings.simplefilter("ignore")
         segmentation = hd.seg.Segmentation(
             source_images=sources,
@@ -98,6 +99,19 @@ def write_seg(path: Path, array: NDArray[np.uint8], case: Case, model: ModelUse 
         segmentation.SeriesDescription = f"{PROGRAM}, research use only"
     with atomic_write(path) as draft:
         segmentation.save_as(draft, enforce_file_format=True)
+
+
+@contextmanager
+def _building(path: Path, case: Case) -> Iterator[None]:
+    """highdicom refuses what does not conform; the reason is for programmers."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(
+            f"{path.name} can't be written: the images of {case.name} lack something that a DICOM "
+            "SEG must repeat, or hold it in a wrong form.",
+            hint=_OTHER_FORMAT,
+        ) from error
 
 
 def _sources(stack: Stack) -> list[Dataset]:

@@ -118,3 +118,4 @@ def test_a_series_whose_files_all_came_twice_is_one(tmp_path):
     case = open_case(tmp_path)
     assert same_positions(positions_of(case.scan), series.truth())
     assert "6 images came twice" in case.warnings[0]
+    assert "no time point 3" in refused(plain().write(tmp_path / "once"), time=3)

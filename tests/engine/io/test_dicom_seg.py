@@ -136,6 +136,13 @@ def test_what_can_t_be_a_seg_says_what_can(tmp_path):
     assert not (tmp_path / "seg.dcm").exists()
 
 
+def test_a_source_that_highdicom_refuses_is_named_in_plain_words(tmp_path):
+    case = open_case(plain(tags={"StudyDate": "nonsense"}).write(tmp_path / "s"))
+    draw(case, BOXES[0])
+    text = refused(case, tmp_path / "seg.dcm")
+    assert "seg.dcm can't be written" in text and "NIfTI" in text
+
+
 def test_a_source_that_has_changed_is_noticed(tmp_path):
     case = open_case(plain().write(tmp_path / "s"))
     draw(case, BOXES[0])
