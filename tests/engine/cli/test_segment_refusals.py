@@ -182,7 +182,7 @@ def test_several_cases_do_not_go_into_one_file(
     assert "2 cases" in line and not (tmp_path / "m.png").exists()
 
 
-@pytest.mark.parametrize("name", ["m.jpg", "m.dcm", "m.nrrd", "m.json"])
+@pytest.mark.parametrize("name", ["m.jpg", "m.dcm", "m.nhdr", "m.json"])
 def test_endings_that_hold_no_mask_are_refused(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
