@@ -53,6 +53,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     model.add_argument("--batch", type=values.count, help="default: the model's; 1 on a CPU")
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
+    _add_part(parser)
+    return parser
+
+
+def _add_part(parser: argparse.ArgumentParser) -> None:
     part = parser.add_argument_group("part of the scan")
     part.add_argument("--roi", type=_roi, metavar="X0,Y0,X1,Y1[,Z0,Z1]",
                       help="half-open, along the stored file's axes")  # fmt: skip
@@ -62,7 +67,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
                       help="to slice along; default: the model's, else the scan's")  # fmt: skip
     part.add_argument("--series", default="", help="of a DICOM folder with several")
     part.add_argument("--time", type=int, metavar="N", help="time point of several, from 0")
-    return parser
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

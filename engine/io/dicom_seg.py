@@ -61,6 +61,21 @@ def write_seg(path: Path, array: NDArray[np.uint8], case: Case, model: ModelUse 
     Raises:
         UserError: the source is no DICOM or lacks what a SEG must repeat, or nothing is drawn.
     """
+    values = _drawn(path, array, case)
+    stack = source_stack(case)
+    sources = _sources(stack)
+    frames = _frames(array, case, stack, sources)
+    numbers = np.zeros(256, dtype=np.uint8)
+    numbers[values] = np.arange(1, len(values) + 1)
+    with warnings.catch_warnings(), _building(path, case):
+        warnings.simplefilter("ignore")
+        segmentation = _segmentation(sources, numbers[frames], _segments(case, values, model))
+    with atomic_write(path) as draft:
+        segmentation.save_as(draft, enforce_file_format=True)
+
+
+def _drawn(path: Path, array: NDArray[np.uint8], case: Case) -> list[int]:
+    """The labels that are drawn; refuses what no SEG can hold."""
     if case.scan.stored.format != "dicom":
         raise UserError(
             f"{path.name} can't be written: only a mask of a DICOM scan can be DICOM SEG.",
@@ -73,32 +88,33 @@ def write_seg(path: Path, array: NDArray[np.uint8], case: Case, model: ModelUse 
             "is drawn.",
             hint=_OTHER_FORMAT,
         )
-    stack = source_stack(case)
-    sources = _sources(stack)
-    frames = _frames(array, case, stack, sources)
-    numbers = np.zeros(256, dtype=np.uint8)
-    numbers[values] = np.arange(1, len(values) + 1)
-    with warnings.catch_warnings(), _building(path, case):
-        warnings.simplefilter("ignore")
-        segmentation = hd.seg.Segmentation(
-            source_images=sources,
-            pixel_array=numbers[frames],
-            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=_segments(case, values, model),
-            series_instance_uid=generate_uid(),
-            series_number=_SERIES_OFFSET + int(sources[0].get("SeriesNumber") or 0),
-            sop_instance_uid=generate_uid(),
-            instance_number=1,
-            manufacturer=PROGRAM,
-            manufacturer_model_name=PROGRAM,
-            software_versions=__version__,
-            device_serial_number="0",
-            content_label="SEGMENTATION",
-            content_description=RESEARCH_USE,
-        )
-        segmentation.SeriesDescription = f"{PROGRAM}, research use only"
-    with atomic_write(path) as draft:
-        segmentation.save_as(draft, enforce_file_format=True)
+    return values
+
+
+def _segmentation(
+    sources: Sequence[Dataset],
+    frames: NDArray[np.uint8],
+    segments: Sequence[hd.seg.SegmentDescription],
+) -> hd.seg.Segmentation:
+    """Of segment numbers ``[frame, row, column]`` in the order of the sources' frames."""
+    segmentation = hd.seg.Segmentation(
+        source_images=sources,
+        pixel_array=frames,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=segments,
+        series_instance_uid=generate_uid(),
+        series_number=_SERIES_OFFSET + int(sources[0].get("SeriesNumber") or 0),
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer=PROGRAM,
+        manufacturer_model_name=PROGRAM,
+        software_versions=__version__,
+        device_serial_number="0",
+        content_label="SEGMENTATION",
+        content_description=RESEARCH_USE,
+    )
+    segmentation.SeriesDescription = f"{PROGRAM}, research use only"
+    return segmentation
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def _level(path: Path, ds: FileDataset, threshold: float | None) -> float:
     if threshold is None:
         raise ChoiceNeeded(
             f"{path.name} holds fractions, not yes or no.",
-            hint="Choose from which on a voxel belongs to a segment: --threshold 0.5.",
+            hint="Choose from which fraction on a voxel belongs to a segment; 0.5 is usual.",
             about="threshold",
             choices=[Choice(text, f"from {text} on") for text in ("0.5", "0.25", "0.75")],
         )
@@ -143,7 +143,7 @@ def _put(
     if taken.any() and overlap not in (FIRST, LAST):
         raise ChoiceNeeded(
             f"Segments of {path.name} overlap, and a voxel can have one label.",
-            hint="Choose which gets it: --overlap first (the lower number) or --overlap last.",
+            hint="Choose which gets it: the segment of the lower or of the higher number.",
             about="overlap",
             choices=[Choice(FIRST, "the lower number gets it"), Choice(LAST, "the higher number")],
         )

@@ -41,15 +41,9 @@ def open_case(
     """
     _refuse_name(path)
     kind = kind_of(path)
-    if kind is Kind.FOLDER:
-        cases = list_cases(path)
-        if path not in cases and len(cases) == 1:
-            return open_case(cases[0], series=series, time=time, progress=progress)
-        if path not in cases:
-            raise UserError(
-                f"The folder {path.name} holds {len(cases)} cases; one is needed.",
-                hint=f"Open one of them, for example {cases[0].name}.",
-            )
+    only = _only_case(path) if kind is Kind.FOLDER else path
+    if only != path:
+        return open_case(only, series=series, time=time, progress=progress)
     if kind in (Kind.FOLDER, Kind.DICOM):
         from engine.io.dicom import open_dicom
 
@@ -59,6 +53,19 @@ def open_case(
     case = new_case(scan, path)
     case.warnings = tuple(remarks)
     return case
+
+
+def _only_case(folder: Path) -> Path:
+    """The one case of a folder, which may be the folder itself."""
+    cases = list_cases(folder)
+    if folder in cases:
+        return folder
+    if len(cases) > 1:
+        raise UserError(
+            f"The folder {folder.name} holds {len(cases)} cases; one is needed.",
+            hint=f"Open one of them, for example {cases[0].name}.",
+        )
+    return cases[0]
 
 
 def open_middle(path: Path, series: str = "") -> Case:

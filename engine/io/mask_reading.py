@@ -40,12 +40,17 @@ def read_mask(
         UserError: it is no mask, or lies on another grid.
     """
     kind = kind_of(path)
-    file = path
     if kind is Kind.DICOM:
         from engine.io.dicom_seg_read import read_seg
 
         array, names = read_seg(path, case, threshold, overlap)
         return array, labels_named(names)
+    return _read_plain(path, kind, case)
+
+
+def _read_plain(path: Path, kind: Kind, case: Case) -> tuple[Labels, LabelList | None]:
+    """All but DICOM."""
+    file = path
     if kind in (Kind.NIFTI, Kind.ITK):
         array, names = _read_volume_mask(path, kind, case.scan)
         if names and not manifest_of(path).is_file():

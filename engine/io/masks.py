@@ -48,9 +48,8 @@ def save_mask(
     Args:
         case: what is saved; its source is never written.
         path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``; ``.dcm`` (DICOM SEG) for a DICOM scan;
-            ``.png`` for a picture; else a folder: a PNG a slice, named
-            ``NAME_0007.png`` for slice 7, upright as on the screen. What lies there is replaced
-            only if this program wrote it.
+            ``.png`` for a picture; else a folder: a PNG a slice, ``NAME_0007.png`` for slice 7,
+            upright as on the screen. Only what this program wrote is replaced.
         overlay: also a coloured overlay on each slice that holds a label.
         slices: only these; the others stay empty (NIfTI) or are not written (PNG).
         model: who proposed, for the manifest.
@@ -59,9 +58,8 @@ def save_mask(
         The files written, the mask first.
 
     Raises:
-        UserError: the disk refused, a file to be written is the source or somebody else's, or
-            the format can't hold the mask, or the folder holds the mask of another case of this
-            name; nothing is written then.
+        UserError: the disk refused, a file is the source or somebody else's, the format can't hold
+            the mask, or the folder holds that of another case; nothing is written then.
     """
     with writing(path):
         chosen = _only(case.label_map.array, case.scan.plane, slices)
@@ -73,10 +71,7 @@ def save_mask(
         if folder == path:
             _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, content)
         if suffix_of(path) == SEG_OUT:
-            from engine.io.dicom_seg import write_seg
-
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_seg(path, chosen, case, model)
+            _write_seg(path, chosen, case, model)
         else:
             _write_masks(chosen, case.scan, masks, case.labels)
         _write_overlays(case, chosen, overlays)
@@ -201,6 +196,13 @@ def _write_masks(
             _write_slice(path, array, scan, index)
         else:
             _write_grid(path, array, scan, labels)
+
+
+def _write_seg(path: Path, array: Labels, case: Case, model: ModelUse | None) -> None:
+    from engine.io.dicom_seg import write_seg
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_seg(path, array, case, model)
 
 
 def _write_grid(
