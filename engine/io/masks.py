@@ -70,9 +70,7 @@ def save_mask(
         check_targets([path, *masks, *overlays, manifest], [case.source])
         if folder == path:
             _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, content)
-        if suffix_of(path) == SEG_OUT:
-            _write_seg(path, chosen, case, model)
-        else:
+        if not _write_seg(path, chosen, case, model):
             _write_masks(chosen, case.scan, masks, case.labels)
         _write_overlays(case, chosen, overlays)
         write_manifest(manifest, content)
@@ -198,11 +196,15 @@ def _write_masks(
             _write_grid(path, array, scan, labels)
 
 
-def _write_seg(path: Path, array: Labels, case: Case, model: ModelUse | None) -> None:
+def _write_seg(path: Path, array: Labels, case: Case, model: ModelUse | None) -> bool:
+    """Writes a DICOM SEG; False where another format was asked for."""
+    if suffix_of(path) != SEG_OUT:
+        return False
     from engine.io.dicom_seg import write_seg
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_seg(path, array, case, model)
+    return True
 
 
 def _write_grid(
