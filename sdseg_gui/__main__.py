@@ -14,7 +14,7 @@ USAGE = """usage: sdseg [PATH]            open the window, on PATH if it is give
        sdseg --version
 
 commands: segment, train, finetune, evaluate, prepare-data, import-checkpoint, models, info,
-          commands
+          convert, commands
 
 Research use only. Not a medical device."""
 

@@ -18,6 +18,7 @@ class Command:
         icon: name of a file in resources/icons, or "".
         checkable: True for switches and tools.
         group: commands of one group exclude each other.
+        whole: needs every slice of the case, and waits for a series that is still being read.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Command:
     icon: str = ""
     checkable: bool = False
     group: str = ""
+    whole: bool = False
 
     @property
     def plain_title(self) -> str:
@@ -49,16 +51,16 @@ COMMANDS: tuple[Command, ...] = (
     Command("case.open_sample_volume", "Built-in &volume", "&File", (),
             "Open the built-in sample: an MR template of the brain, with a box"),
     Command("case.open_mask", "Open &mask for this case ...", "&File", ("Ctrl+M",),
-            "Open a saved mask of this case to correct it"),
+            "Open a saved mask of this case to correct it", whole=True),
     Command("case.previous", "P&revious case", "&File", ("A",), "Go to the previous case of the list", "previous"),
     Command("case.next", "&Next case", "&File", ("D",), "Go to the next case of the list", "next"),
     Command("project.open", "Open &project ...", "&File", ("Ctrl+Shift+P",), "Open a saved project"),
     Command("project.save", "&Save project", "&File", ("Ctrl+S",),
-            "Save all cases, labels and review states", "save"),
+            "Save all cases, labels and review states", "save", whole=True),
     Command("project.save_as", "Save project &as ...", "&File", ("Ctrl+Shift+S",),
-            "Save the project under another name"),
+            "Save the project under another name", whole=True),
     Command("export.mask", "&Export mask ...", "&File", ("Ctrl+E",),
-            "Write the mask of this case as NIfTI or PNG", "export"),
+            "Write the mask of this case as NIfTI or PNG", "export", whole=True),
     Command("window.quit", "&Quit", "&File", ("Ctrl+Q",), "Close the program"),
     Command("edit.undo", "&Undo", "&Edit", ("Ctrl+Z",), "Take the last step back", "undo"),
     Command("edit.redo", "&Redo", "&Edit", ("Ctrl+Y", "Ctrl+Shift+Z"), "Make it again", "redo"),
@@ -97,13 +99,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("tool.smaller_brush", "&Smaller brush", "&Tools", ("[",), "Also Shift and the wheel"),
     Command("tool.larger_brush", "&Larger brush", "&Tools", ("]",), "Also Shift and the wheel"),
     Command("segment.slice", "Segment &slice", "&Segment", ("S",),
-            "Let the model propose a mask for this slice", "segment"),
+            "Let the model propose a mask for this slice", "segment", whole=True),
     Command("segment.volume", "Segment &volume", "&Segment", ("Shift+S",),
-            "Let the model propose a mask for every slice", "segment-volume"),
+            "Let the model propose a mask for every slice", "segment-volume", whole=True),
     Command("segment.cancel", "&Cancel", "&Segment", ("Esc",),
             "Drop the unfinished shape, else stop the segmentation", "stop"),
     Command("finetune.start", "&Fine-tune the model", "&Segment", ("Ctrl+T",),
-            "Let a copy of the model learn from the corrected cases of the project"),
+            "Let a copy of the model learn from the corrected cases of the project", whole=True),
     Command("finetune.cancel", "C&ancel the fine-tuning", "&Segment", ("Ctrl+Shift+T",),
             "Stop it; the models stay as they are"),
     Command("help.keys", "&Keys and mouse", "&Help", ("?", "F1"), "All keys at a glance"),

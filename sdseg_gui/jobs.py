@@ -33,6 +33,20 @@ class JobHandle:
         """True once the job was asked to stop."""
         return self._job.cancel_asked
 
+    def check(self) -> None:
+        """Ends the work if the job was asked to stop.
+
+        Raises:
+            Cancelled: it was.
+        """
+        if self._job.cancel_asked:
+            raise Cancelled
+
+    def step(self, done: int, total: int) -> None:
+        """Ends the work if the job was asked to stop, else reports how far it is."""
+        self.check()
+        self.progress(done, total)
+
     def progress(self, done: int, total: int) -> None:
         """Reports how far it is."""
         self._say(self._job, "progress", (done, total))
@@ -159,6 +173,11 @@ class JobRunner(QObject):
         self._next()
         self.changed.emit()
         return job
+
+    def has(self, name: str) -> bool:
+        """True if a job of a name runs or waits, and was not asked to stop."""
+        jobs = (self._current, *self._waiting)
+        return any(job and job.name == name and not job.cancel_asked for job in jobs)
 
     def cancel(self, name: str) -> None:
         """Asks the jobs of a name to stop."""

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QToolBar, QToolButton
 
 from sdseg_gui.actions.all import BINDINGS
 from sdseg_gui.actions.context import Context
-from sdseg_gui.actions.registry import carry_out
+from sdseg_gui.actions.registry import STILL_LOADING, carry_out
 from sdseg_gui.commands import COMMANDS, MENUS, Command
 from sdseg_gui.theme import icon
 
@@ -61,15 +61,20 @@ class WindowCommand(QObject):
         """Brings menu entry and button up to date."""
         binding = BINDINGS[self.command.id]
         self.action.setEnabled(binding.enabled(self._context))
+        if binding.whole:
+            reason = STILL_LOADING if binding.waits(self._context) else ""
+            self.action.setToolTip(_tool_tip(self.command, reason))
         if binding.checked is not None:
             self.action.setChecked(binding.checked(self._context))
 
 
-def _tool_tip(command: Command) -> str:
+def _tool_tip(command: Command, reason: str = "") -> str:
+    """Title, keys, what it does, and why it can't be used now."""
     keys = ", ".join(
         QKeySequence(k).toString(QKeySequence.SequenceFormat.NativeText) for k in command.keys
     )
-    return f"<b>{command.plain_title}</b>{f' ({keys})' if keys else ''}<br>{command.tip}"
+    title = f"<b>{command.plain_title}</b>{f' ({keys})' if keys else ''}"
+    return f"{title}<br>{command.tip}" + (f"<br><i>Not now: {reason}.</i>" if reason else "")
 
 
 def build_commands(window: QMainWindow, context: Context) -> dict[str, WindowCommand]:

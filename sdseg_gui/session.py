@@ -149,6 +149,13 @@ class Session(QObject):
         self.current_changed.emit(index)
         self.state_changed.emit()
 
+    def close_case(self) -> None:
+        """Shows no case; the work on it was kept in its row before."""
+        self.current = -1
+        self._document.open(None)
+        self.current_changed.emit(-1)
+        self.state_changed.emit()
+
     def note_model_use(self, use: ModelUse) -> None:
         """Remembers which model proposed for the open case."""
         item = self.current_item

@@ -47,13 +47,17 @@ def describe(case: Case, voxel: tuple[int, int, int]) -> str:
     k, j, i = voxel
     scan = case.scan
     stored = scan.array[k, j, i]
-    if scan.is_colour:
+    if not scan.loaded[voxel[scan.plane]]:
+        value = "not read"
+    elif scan.is_colour:
         value = "RGB " + " ".join(str(int(v)) for v in stored)
     else:
         value = f"{float(scan.real(stored)):g} {scan.unit}".rstrip()
     label = case.labels.get(int(case.label_map.array[k, j, i]))
     place = f"({i}, {j})"
     if scan.grid.calibrated:
-        x, y, z, _ = scan.grid.affine @ np.array([i, j, k, 1.0])
+        at = np.array([i, j, k, 1.0])
+        at[2 - scan.plane] = scan.place(voxel[scan.plane])
+        x, y, z, _ = scan.grid.affine @ at
         place = f"({i}, {j}, {k})  {x:.1f} {y:.1f} {z:.1f} mm"
     return f"{place}   {value}" + (f"   {label.name}" if label else "")

@@ -47,6 +47,7 @@ from sdseg_gui.theme import icon
 from sdseg_gui.view_state import ViewState
 
 APPLICATION = "SDSeg Studio"
+RUNNERS = ("loader", "reader", "engine", "thumbnails", "training")
 BOX_REST_MS = 300  # a box that was not touched for so long is measured
 
 
@@ -64,9 +65,8 @@ class MainWindow(QMainWindow):
         self.document = Document(self)
         self.view = ViewState(self)
         self.session = Session(self.document, self)
-        names = ("loader", "engine", "thumbnails", "training")
-        runners = [JobRunner(name, self) for name in names]
-        self.loader, self.engine, self.thumbnails, self.training = runners
+        runners = [JobRunner(name, self) for name in RUNNERS]
+        self.loader, self.reader, self.engine, self.thumbnails, self.training = runners
         self.canvas = SliceCanvas(self.document, self.view, self)
         models, self._broken = list_models()
         self.context = Context(
@@ -78,6 +78,7 @@ class MainWindow(QMainWindow):
             notifier=self.notifier,
             canvas=self.canvas,
             loader=self.loader,
+            reader=self.reader,
             engine=self.engine,
             training=self.training,
             finetune=FinetuneState(self),
@@ -97,7 +98,8 @@ class MainWindow(QMainWindow):
     @property
     def is_busy(self) -> bool:
         """True while a file is loaded or written, or the engine works or is about to."""
-        return self.loader.is_busy or self.engine.is_busy or self._box_rest.isActive()
+        runners = (self.loader, self.reader, self.engine)
+        return any(runner.is_busy for runner in runners) or self._box_rest.isActive()
 
     # Layout
 
@@ -169,6 +171,7 @@ class MainWindow(QMainWindow):
             self.session.current_changed,
             self.session.state_changed,
             self.loader.changed,
+            self.reader.changed,
             self.engine.changed,
         ):
             signal.connect(self.refresh)
@@ -264,6 +267,8 @@ class MainWindow(QMainWindow):
         case, entry = self.document.case, context.model()
         if case is None:
             return "Open a case; the model that suits it is chosen.", False
+        if context.is_loading:
+            return "The case is still being read; a model can be asked when it is there.", False
         if entry is None:
             return "No installed model suits this case. Draw by hand, or choose one.", True
         reason = does_not_fit(context, entry.name)
@@ -348,7 +353,9 @@ class MainWindow(QMainWindow):
         self.engine.cancel_all()
         self.training.cancel_all()
         self.thumbnails.shutdown()
+        self.reader.cancel_all()
         self.loader.shutdown()
+        self.reader.shutdown()
         self.engine.shutdown()
         self.training.shutdown()
         self.session.close()

@@ -18,7 +18,7 @@ from engine.system.processes import is_first, let_the_first_speak
 # Each is a module beside this one, with _ for -, with `add_parser(commands)` and `run(args)`.
 COMMANDS = (
     "segment", "train", "finetune", "evaluate", "prepare-data", "import-checkpoint", "models",
-    "info",
+    "info", "convert",
 )  # fmt: skip
 
 

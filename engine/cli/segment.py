@@ -32,9 +32,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.set_defaults(usage_error=parser.error)
     parser.add_argument("input", nargs="?", type=Path, metavar="INPUT")
     parser.add_argument("--output", type=Path, metavar="OUT",
-                        help="a file with a known ending, else a folder")  # fmt: skip
+                        help="a file (.png, .nii.gz, .nrrd, .mha; .dcm for DICOM, .json for "
+                        "labelme, .csv for sizes), else a folder")  # fmt: skip
     parser.add_argument("--demo", action="store_true", help="the built-in picture, no INPUT")
     parser.add_argument("--overlay", action="store_true", help="a coloured picture too")
+    parser.add_argument("--deidentify", action="store_true",
+                        help="a .dcm without patient and study, UIDs replaced")  # fmt: skip
     parser.add_argument("--probability", type=Path, metavar="OUT2",
                         help="float32 NIfTI, or 16-bit PNG for a picture")  # fmt: skip
     parser.add_argument("--stability-map", type=Path, metavar="OUT3",

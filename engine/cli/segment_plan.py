@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.domain.volume import Volume
+from engine.domain.case import Case
 from engine.errors import UserError
-from engine.io import list_cases
-from engine.io.kinds import GRID_OUT, Kind, kind_of, stem_of, suffix_of
+from engine.io import check_format, list_cases
+from engine.io.kinds import GRID_OUT, MASK_ENDINGS, Kind, kind_of, stem_of, suffix_of
 
-MASK_ENDINGS = (".png", *GRID_OUT)
-# Endings of files that a mask is not written to; anything else is the name of a folder.
-OTHER_ENDINGS = (
-    ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".dcm", ".nhdr", ".mhd", ".hdr",
-    ".img", ".img.gz", ".hdr.gz", ".npy", ".json", ".csv",
+_MAP_ENDINGS = (".png", *GRID_OUT)
+# Endings of files that nothing is written to; anything else is the name of a folder.
+_OTHER_ENDINGS = (
+    ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".nhdr", ".mhd", ".hdr", ".img",
+    ".img.gz", ".hdr.gz", ".npy", ".xml", ".txt",
 )  # fmt: skip
 
 
@@ -46,8 +46,8 @@ def plan(
     inputs = list_cases(source)
     options = {"--output": output, "--probability": probability, "--stability-map": stability}
     wanted = {option: target for option, target in options.items() if target is not None}
-    for target in wanted.values():
-        _refuse_ending(target)
+    for option, target in wanted.items():
+        _refuse_ending(option, target)
         if suffix_of(target) in MASK_ENDINGS and len(inputs) > 1:
             raise UserError(
                 f"{source.name} holds {len(inputs)} cases and {target.name} is one file.",
@@ -82,10 +82,12 @@ def refuse_equal_targets(wanted: dict[str, Path]) -> None:
         seen[place] = option
 
 
-def _refuse_ending(target: Path) -> None:
-    if suffix_of(target) in OTHER_ENDINGS and not target.is_dir():
+def _refuse_ending(option: str, target: Path) -> None:
+    ending, is_mask = suffix_of(target), option == "--output"
+    known = MASK_ENDINGS if is_mask else _MAP_ENDINGS
+    if ending in (*_OTHER_ENDINGS, *MASK_ENDINGS) and ending not in known and not target.is_dir():
         raise UserError(
-            f"A mask can't be written as {suffix_of(target)}.",
+            f"A {'mask' if is_mask else 'map'} can't be written as {ending}.",
             hint="Name a .png file for a picture, a .nii.gz file, or a folder.",
         )
 
@@ -113,17 +115,13 @@ def file_name(stem: str, is_picture: bool) -> str:
     return f"{stem}.png" if is_picture else f"{stem}.nii.gz"
 
 
-def final(target: Path, case_name: str, scan: Volume) -> Path:
+def final(target: Path, case: Case) -> Path:
     """The file itself, now that the case is open.
 
     Raises:
-        UserError: a volume can't be written as one PNG.
+        UserError: its format can't hold a mask of this case.
     """
     if suffix_of(target) not in MASK_ENDINGS:
-        return target / file_name(case_name.replace(" ", "_"), scan.is_picture)
-    if suffix_of(target) == ".png" and scan.slice_count > 1:
-        raise UserError(
-            f"{target.name} can hold one slice, and {case_name} has {scan.slice_count}.",
-            hint="Name a file that ends in .nii.gz, or a folder.",
-        )
+        return target / file_name(case.name.replace(" ", "_"), case.scan.is_picture)
+    check_format(case, target)
     return target

@@ -84,15 +84,7 @@ class Run:
             case = open_case(job.source, series=args.series, time=args.time)
         for warning in case.warnings:
             say_warning(f"{case.name}: {warning}")
-        mask = final(job.mask, case.name, case.scan)
-        extras = {
-            kind: final(target, case.name, case.scan)
-            for kind, target in (("probability", job.probability), ("stability", job.stability))
-            if target is not None
-        }
-        targets = {"--output": mask, **{f"--{kind}": path for kind, path in extras.items()}}
-        refuse_equal_targets(targets)
-        check_targets(targets.values(), self.inputs)
+        mask, extras = self._targets(job, case)
         if args.roi:
             case.box = stored_box(args.roi, case.scan)
         segmenter, fit = self._model_for(case)
@@ -103,11 +95,24 @@ class Run:
         case.labels = _labels(segmenter, args.target)
         _write(case, values)
         use = segmenter.use(request)
-        files = save_mask(case, mask, overlay=args.overlay, model=use)
+        files = save_mask(case, mask, overlay=args.overlay, model=use, deidentify=args.deidentify)
         for kind, path in extras.items():
             files.append(save_probability(maps[kind], case.scan, path, case.source))
         found = _found(case)
         return Outcome(job.source, case.name, mask, files, segmenter, fit, count, found)
+
+    def _targets(self, job: Job, case: Case) -> tuple[Path, dict[str, Path]]:
+        """The mask's file, and those of the maps; refused before anything is computed."""
+        mask = final(job.mask, case)
+        extras = {
+            kind: final(target, case)
+            for kind, target in (("probability", job.probability), ("stability", job.stability))
+            if target is not None
+        }
+        targets = {"--output": mask, **{f"--{kind}": path for kind, path in extras.items()}}
+        refuse_equal_targets(targets)
+        check_targets(targets.values(), self.inputs)
+        return mask, extras
 
     def _load(self, entry: ModelEntry) -> Segmenter:
         if entry.sha256 not in self._loaded:
@@ -322,7 +327,7 @@ def _found(case: Case) -> dict[str, dict[str, float]]:
         if scan.is_picture:
             size = {"share": voxels / values.size}
         else:
-            size = {"ml": voxels * scan.grid.voxel_volume_ml}
+            size = {"ml": scan.volume_ml(values == label.id)}
         found[label.name] = {"voxels": voxels, **size}
     return found
 

@@ -58,6 +58,7 @@ def _number(text: str) -> float:
 
 
 share = number(0.0, 1.0)
+fraction = number(0.0, 1.0, above=True)
 count = whole(1)
 seed = whole(0, 2**63 - 1)  # what torch's generators take
 steps = whole(1, 1000)  # of the reverse process

@@ -17,7 +17,10 @@ AXIS_PLANE = ("axial", "coronal", "sagittal")
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A picture or a CT/MR volume; never written after it is made.
+    """A picture or a CT/MR volume.
+
+    Nobody writes it. A loader may still fill in slices (it alone has the memory behind `array` and
+    `loaded`): such a slice is False in `loaded` until it is all there.
 
     Attributes:
         array: ``[k, j, i]``, or ``[k, j, i, 3]`` for colour (uint8 or uint16); C-contiguous and
@@ -30,8 +33,11 @@ class Volume:
         unit: unit of the real values ("HU"), or "".
         window: (level, width) in real values from the file's header, or None.
         padding: stored value that means "nothing was measured here", or None.
-        loaded: one flag a slice; nothing runs on a slice that is not loaded (a slice that is
-            missing in its series stays so).
+        loaded: one flag a slice; nothing runs on a slice that is not loaded.
+        missing: slices that no image of the series shows; they are never loaded.
+        places: where each slice lies along `plane`, for slices that lie unevenly: counted in the
+            grid's own (mean) slice distances, rising, float64 [slice count]. Slice n then lies
+            where the grid has index ``places[n]``. None where slice n lies at n.
         inverted: True where low values are to be shown bright (DICOM's MONOCHROME1).
         stored: how the source file stores the voxels.
     """
@@ -46,6 +52,8 @@ class Volume:
     window: tuple[float, float] | None = None
     padding: float | None = None
     loaded: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, dtype=np.bool_))
+    missing: frozenset[int] = frozenset()
+    places: NDArray[np.float64] | None = None
     inverted: bool = False
     stored: StoredForm = field(default_factory=StoredForm)
 
@@ -59,6 +67,48 @@ class Volume:
         object.__setattr__(self, "array", array)
         if self.loaded.size == 0:
             object.__setattr__(self, "loaded", np.ones(self.slice_count, dtype=np.bool_))
+        if self.places is not None and self.places.shape != (self.slice_count,):
+            raise ValueError(f"{self.places.shape} places for {self.slice_count} slices")
+
+    @property
+    def is_complete(self) -> bool:
+        """True once every slice that there is has been read."""
+        return int(self.loaded.sum()) + len(self.missing) >= self.slice_count
+
+    @property
+    def is_even(self) -> bool:
+        """True if the slices lie evenly, so that lengths and views across them are right."""
+        return self.places is None
+
+    def place(self, index: int) -> float:
+        """Index along `plane` at which the grid's affine finds the middle of a slice."""
+        return float(index) if self.places is None else float(self.places[index])
+
+    def index_at(self, place: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """The reverse of `place`: which slice lies there; a fraction between two of them."""
+        at = np.asarray(place, dtype=np.float64)
+        if self.places is None:
+            return at
+        within = np.interp(at, self.places, np.arange(self.slice_count))
+        return np.where((at < 0) | (at > self.slice_count - 1), at, within)
+
+    @property
+    def voxel_ml(self) -> NDArray[np.float64]:
+        """Volume of one voxel of each slice in millilitres, float64 [slice count].
+
+        Of slices that lie unevenly each reaches half-way to its neighbours; the first and the last
+        as far outwards as inwards.
+        """
+        depth = np.ones(self.slice_count)
+        if self.places is not None:
+            gaps = np.diff(self.places)
+            depth = (np.append(gaps[:1], gaps) + np.append(gaps, gaps[-1:])) / 2
+        return depth * self.grid.voxel_volume_ml
+
+    def volume_ml(self, mask: NDArray[np.bool_]) -> float:
+        """Volume of the voxels of a mask ``[k, j, i]`` in millilitres."""
+        counts = mask.sum(axis=tuple(axis for axis in range(3) if axis != self.plane))
+        return float(counts @ self.voxel_ml)
 
     @property
     def is_colour(self) -> bool:

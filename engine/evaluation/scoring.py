@@ -179,7 +179,8 @@ def _compare_natively(
         if is_cancelled and is_cancelled():
             raise Cancelled
         a, b = target_mask(segmenter, name, answer), in_truth.of(truth)
-        distance = hd95(a, b, spacing) if how.distances else None
+        # Between slices that lie unevenly no one spacing tells a distance.
+        distance = hd95(a, b, spacing) if how.distances and scan.is_even else None
         found[name] = {"dice": dice(a, b), "iou": iou(a, b), "hd95": distance}
     return found
 

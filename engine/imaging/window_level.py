@@ -86,15 +86,19 @@ def default_window(volume: Volume) -> Window:
 
 
 def _sample(volume: Volume) -> NDArray[Any]:
-    """Stored values, evenly taken, at most about half a million."""
-    values = volume.array
-    if not volume.loaded.all() and volume.loaded.any():
-        values = values.compress(volume.loaded, axis=volume.plane)
-    flat = values.reshape(-1)
-    # An odd step that shares no factor with common row lengths, so that columns are mixed.
-    step = max(1, flat.size // _SAMPLES) | 1
-    flat = flat[::step]
+    """Stored values of the loaded slices, evenly taken, at most about half a million."""
+    there = np.flatnonzero(volume.loaded)
+    if 0 < there.size < volume.slice_count:
+        flat = _evenly([volume.slice(n) for n in there.tolist()])
+    else:
+        flat = _evenly([volume.array])
     if volume.padding is not None:
         measured = flat[flat != volume.padding]
         flat = measured if measured.size else flat
     return flat
+
+
+def _evenly(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    # An odd step that shares no factor with common row lengths, so that columns are mixed.
+    step = max(1, sum(part.size for part in parts) // _SAMPLES) | 1
+    return np.concatenate([part.reshape(-1)[::step] for part in parts])

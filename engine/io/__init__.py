@@ -4,13 +4,16 @@
 that importing this package loads neither nibabel nor pydicom.
 """
 
-from engine.io.doors import open_case, open_middle, open_truth
+from engine.io.doors import BegunCase, begin_case, open_case, open_middle, open_truth
 from engine.io.listing import list_cases
 from engine.io.mask_reading import read_mask
-from engine.io.masks import save_mask, save_probability, write_labels
+from engine.io.masks import check_format, save_mask, save_probability, write_labels
 from engine.io.parts import list_parts
 
 __all__ = [
+    "BegunCase",
+    "begin_case",
+    "check_format",
     "list_cases",
     "list_parts",
     "open_case",

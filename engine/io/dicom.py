@@ -12,40 +12,49 @@ from engine.domain.case import Case, new_case
 from engine.domain.grid import Grid
 from engine.errors import Choice, ChoiceNeeded, UserError
 from engine.io.dicom_header import ImageHeader, Patient, patient_key, short_hash
-from engine.io.dicom_pixels import PixelReader, Progress, check_pixels, read_stack
-from engine.io.dicom_series import Found, SeriesFound, find_series, likeliest
+from engine.io.dicom_pixels import PixelReader, Progress, StackLoader, check_pixels
+from engine.io.dicom_series import Check, Found, SeriesFound, find_series, likeliest
 from engine.io.dicom_stack import Stack, make_stack, split_passes
 from engine.io.kinds import is_dicomdir
 from engine.io.orientation import array_affine
 from engine.io.selection import selection, split_selection, time_point
 
+LONG = 16  # images of a series that is worth being shown before all of it is read
 
-def open_dicom(
+
+def begin_dicom(
     path: Path,
     series: str = "",
     time: int | None = None,
     progress: Progress | None = None,
-) -> Case:
-    """Opens one series as a case.
+    check: Check | None = None,
+) -> tuple[Case, StackLoader]:
+    """Opens one series as a case that can be shown; of a long one most images are left to read.
 
     Args:
         path: a folder, a DICOMDIR, or one file (which is opened by itself).
         series: number, UID or hash of the series to open in a folder with several.
         time: time point (pass) to open of a series that was taken several times, from 0.
         progress: called with (images read, images in all).
+        check: called before each file is looked at; may raise `Cancelled`.
+
+    Returns:
+        The case, and who reads what is left; the first and the middle image have been read.
 
     Raises:
         ChoiceNeeded: several series or time points, and none chosen.
         UserError: no image, or an irregular series.
     """
     series, kept_time = split_selection(series)
-    found = find_series(path)
+    found = find_series(path, check)
     images, remarks = _choose(path, found, series)
     for image in {image.path: image for image in images}.values():
         check_pixels(image)
-    images, time = _one_pass(path, images, kept_time if time is None else time)
+    images, time = _one_pass(path, images, kept_time if time is None else time, check)
     stack = make_stack(images, path.name)
-    scan, odd = read_stack(stack, progress)
+    loader = StackLoader(stack, check)
+    loader.read(progress, most=1 if len(stack.images) >= LONG else None)
+    scan = loader.scan
     if time is not None:
         part = selection(scan.stored.series, time)
         scan = replace(scan, stored=replace(scan.stored, series=part))
@@ -54,8 +63,8 @@ def open_dicom(
     if len(found.series) > 1 or is_dicomdir(path) or found.patient.is_named_in(path.name):
         case.name = SeriesFound("", tuple(images)).name
     case.patient_key = _key(found.patient, images[0]) or case.name
-    case.warnings = (*remarks, *stack.remarks, *odd)
-    return case
+    case.warnings = (*remarks, *stack.remarks, *loader.remarks)
+    return case, loader
 
 
 def source_stack(case: Case) -> Stack:
@@ -71,7 +80,11 @@ def source_stack(case: Case) -> Stack:
     shape = (first.shape[1], first.shape[0], stack.depth)
     k, j, i = (shape[axis] for axis in form.axes)
     grid = Grid((k, j, i), array_affine(stack.affine, shape, form))
-    if not grid.same_place(case.scan.grid):
+    exact, places = stack.exact_from(end=form.flipped[case.scan.plane]), case.scan.places
+    as_before = exact is places is None or (
+        exact is not None and places is not None and np.allclose(exact, places, atol=1e-3)
+    )
+    if not (grid.same_place(case.scan.grid) and as_before):
         raise UserError(
             f"{case.source.name} has changed since it was opened.",
             hint="Put the old files back, or export the mask as NIfTI.",
@@ -83,12 +96,12 @@ def open_middle(path: Path, series: str = "") -> Case:
     """Opens one image from the middle of a series: enough for a small picture of it.
 
     Raises:
-        UserError: as `open_dicom`.
+        UserError: as `begin_dicom`.
     """
     images, _ = _choose(path, find_series(path), split_selection(series)[0])
     image = images[len(images) // 2]
     check_pixels(image)
-    return new_case(read_stack(make_stack([image], path.name))[0], path)
+    return new_case(StackLoader(make_stack([image], path.name)).scan, path)
 
 
 def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], list[str]]:
@@ -118,11 +131,11 @@ def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], l
 
 
 def _one_pass(
-    path: Path, images: list[ImageHeader], time: int | None
+    path: Path, images: list[ImageHeader], time: int | None, check: Check | None = None
 ) -> tuple[list[ImageHeader], int | None]:
     """The images of one time point, and which; None for a series that was taken once."""
     passes = split_passes(images)
-    if len(passes) > 1 and time is None and _are_copies(passes):
+    if len(passes) > 1 and time is None and _are_copies(passes, check):
         return images, None
     time = time_point(path, len(passes), time)
     if time is None:
@@ -130,12 +143,14 @@ def _one_pass(
     return passes[time], time
 
 
-def _are_copies(passes: list[list[ImageHeader]]) -> bool:
+def _are_copies(passes: list[list[ImageHeader]], check: Check | None) -> bool:
     """True if all passes hold the same pixels: the files came twice."""
     first = passes[0]
     reader = PixelReader()
     for other in passes[1:]:
         for one, two in zip(first, other, strict=True):
+            if check:
+                check()
             if not np.array_equal(reader.read(one), reader.read(two)):
                 return False
     return True

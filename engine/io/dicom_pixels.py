@@ -42,57 +42,106 @@ def check_pixels(image: ImageHeader) -> None:
         raise UserError(f"{name} says it is larger than any picture that opens: it is damaged.")
 
 
-def read_stack(stack: Stack, progress: Progress | None = None) -> tuple[Volume, list[str]]:
-    """Reads the pixels of a stack into one array in LPS+ order.
+class StackLoader:
+    """Owns the array of a scan while its slices are read into it.
 
-    Returns:
-        The scan and what was odd. Missing slices hold the lowest value and are not `loaded`.
+    The first image of the stack is read at once: it tells the type of all. Whether they become
+    real values is known from the headers.
+
+    Attributes:
+        scan: in LPS+ order, its array and its flags read-only. A slice is flagged as loaded when it
+            is all there. Missing slices get the padding, else the lowest value.
+        remarks: what is odd.
+
+    Raises:
+        UserError: images at one place differ, or they are too large.
     """
-    reader, first = PixelReader(), stack.images[0]
-    _check_twins(stack, reader)
-    pixels = reader.read(first)
-    if pixels.nbytes * stack.depth > MAX_BYTES:
-        raise UserError(f"The series has more than the {MAX_BYTES >> 30} GB that open.")
-    form = replace(closest_form(stack.affine), format="dicom", series=short_hash(first.series))
-    shape = (pixels.shape[1], pixels.shape[0], stack.depth)
-    k, j, i = (shape[axis] for axis in form.axes)
-    array = np.zeros((k, j, i, *pixels.shape[2:]), dtype=_common_type(stack, pixels))
-    # A view in the stack's order: what is written here lands in its LPS+ place, without a copy.
-    _fill(to_stored(array, form), stack, pixels, reader, progress)
-    grid = Grid(
-        (k, j, i),
-        array_affine(stack.affine, shape, form),
-        calibrated=first.spacing is not None and stack.calibrated,
-        oriented=stack.oriented,
-    )
-    return _volume(array, grid, form, stack), _remarks(stack)
 
+    def __init__(self, stack: Stack, check: Callable[[], None] | None = None) -> None:
+        """`check` is called before images at one place are compared; it may raise `Cancelled`."""
+        self._stack, self._reader, first = stack, PixelReader(), stack.images[0]
+        _check_twins(stack, self._reader, check)
+        pixels = self._reader.read(first)
+        if pixels.nbytes * stack.depth > MAX_BYTES:
+            raise UserError(f"The series has more than the {MAX_BYTES >> 30} GB that open.")
+        self._shape = pixels.shape
+        form = replace(closest_form(stack.affine), format="dicom", series=short_hash(first.series))
+        shape = (pixels.shape[1], pixels.shape[0], stack.depth)
+        k, j, i = (shape[axis] for axis in form.axes)
+        self._array = np.zeros((k, j, i, *pixels.shape[2:]), dtype=_common_type(stack, pixels))
+        # A view in the stack's order: what is written here lands in its LPS+ place, uncopied.
+        self._target = to_stored(self._array, form)
+        self._loaded = np.zeros(stack.depth, dtype=np.bool_)
+        grid = Grid(
+            (k, j, i),
+            array_affine(stack.affine, shape, form),
+            calibrated=first.spacing is not None and stack.calibrated,
+            oriented=stack.oriented,
+        )
+        self.scan = _volume(self._array, self._loaded, grid, form, stack)
+        self.remarks = _remarks(stack)
+        self._lowest: int | float | None = None
+        middle = (stack.depth - 1) / 2
+        self._waiting = sorted(
+            range(len(stack.images)), key=lambda n: (n > 0, abs(stack.places[n] - middle))
+        )
+        self._put(self._waiting[0], pixels)
 
-def _fill(
-    target: NDArray[Any],
-    stack: Stack,
-    pixels: NDArray[Any],
-    reader: PixelReader,
-    progress: Progress | None,
-) -> None:
-    """Writes every image into ``[column, row, slice]``; `pixels` are those of the first."""
-    for n, image in enumerate(stack.images):
-        values = pixels if n == 0 else reader.read(image)
-        if values.shape != pixels.shape:
+    def read(self, progress: Progress | None = None, most: int | None = None) -> None:
+        """Reads the images that are left, from the middle outwards.
+
+        What is read stays read: after an error, or a `Cancelled` of `progress`, a call goes on.
+
+        Args:
+            progress: called with (images read, images in all) before each image and at the end.
+            most: so many images, not all.
+
+        Raises:
+            UserError: an image can't be decoded, or is not what its header says.
+        """
+        count = len(self._stack.images)
+        last = 0 if most is None else max(0, len(self._waiting) - most)
+        while True:
+            if progress:
+                progress(count - len(self._waiting), count)
+            if len(self._waiting) <= last:
+                return
+            n = self._waiting[0]
+            self._put(n, self._reader.read(self._stack.images[n]))
+
+    def _put(self, n: int, pixels: NDArray[Any]) -> None:
+        """Writes image `n` of the stack, which is the next that is waited for."""
+        image, place = self._stack.images[n], self._stack.places[n]
+        if pixels.shape != self._shape:
             raise UserError(f"{image.path.name} does not have the size that its header says.")
-        target[:, :, stack.places[n]] = _converted(image, values, target.dtype).swapaxes(0, 1)
-        if progress:
-            progress(n + 1, len(stack.images))
-    missing = sorted(set(range(stack.depth)) - set(stack.places))
-    if missing:
-        target[:, :, missing] = _nothing(stack, target)
+        values = _converted(image, pixels, self._target.dtype)
+        self._target[:, :, place] = values.swapaxes(0, 1)
+        if self.scan.missing:
+            low = values.min()
+            self._lowest = low if self._lowest is None else min(self._lowest, low)
+        self._waiting.remove(n)
+        if not self._waiting:
+            self._close()
+        self._loaded[place] = True
+
+    def _close(self) -> None:
+        """All is written, but for the missing slices; nobody writes any more."""
+        missing = sorted(set(range(self._stack.depth)) - set(self._stack.places))
+        if missing and self._lowest is not None:
+            self._target[:, :, missing] = _nothing(self._stack, self._target.dtype, self._lowest)
+        self._array.flags.writeable = False
 
 
-def _volume(array: NDArray[Any], grid: Grid, form: StoredForm, stack: Stack) -> Volume:
+def _volume(
+    array: NDArray[Any], loaded: NDArray[np.bool_], grid: Grid, form: StoredForm, stack: Stack
+) -> Volume:
+    """The scan; `loaded` has a flag for each place of the stack."""
     first = stack.images[0]
     plane = form.axes.index(2)
-    loaded = np.zeros(stack.depth, dtype=np.bool_)
-    loaded[list(stack.places)] = True
+    order = np.arange(stack.depth)[:: -1 if form.flipped[plane] else 1]  # array index -> place
+    flags = loaded[::-1] if form.flipped[plane] else loaded.view()
+    flags.flags.writeable = False
+    there = set(stack.places)
     is_real = array.dtype.kind == "f"
     return Volume(
         array,
@@ -104,7 +153,9 @@ def _volume(array: NDArray[Any], grid: Grid, form: StoredForm, stack: Stack) -> 
         unit=first.unit,
         window=stack.images[len(stack.images) // 2].window,
         padding=None if is_real else first.padding,
-        loaded=loaded[::-1] if form.flipped[plane] else loaded,
+        loaded=flags,
+        missing=frozenset(n for n, place in enumerate(order.tolist()) if place not in there),
+        places=stack.exact_from(end=form.flipped[plane]),
         inverted=first.photometric == "MONOCHROME1",
         stored=form,
     )
@@ -127,9 +178,11 @@ class PixelReader:
         return self._plain.read(image.path, image.frame)
 
 
-def _check_twins(stack: Stack, reader: PixelReader) -> None:
+def _check_twins(stack: Stack, reader: PixelReader, check: Callable[[], None] | None) -> None:
     """Images at one place may be dropped only if their pixels are equal."""
     for kept, twin in stack.twins:
+        if check:
+            check()
         if not np.array_equal(reader.read(kept), reader.read(twin)):
             raise UserError(
                 f"{kept.path.name} and {twin.path.name} lie at the same place but differ: "
@@ -139,8 +192,8 @@ def _check_twins(stack: Stack, reader: PixelReader) -> None:
 
 
 def _common_type(stack: Stack, pixels: NDArray[Any]) -> np.dtype[Any]:
-    """Stored integers where one slope and intercept serve all slices, else float32."""
-    scales = {(image.slope, image.intercept) for image in stack.images}
+    """Stored integers where one scale serves all slices, else float32."""
+    scales = {(image.slope, image.intercept, image.has_table) for image in stack.images}
     if pixels.dtype.kind not in "iu" or len(scales) > 1:
         return np.dtype(np.float32)
     return pixels.dtype.newbyteorder("=")
@@ -156,14 +209,14 @@ def _converted(image: ImageHeader, pixels: NDArray[Any], kind: np.dtype[Any]) ->
     return np.nan_to_num(real, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _nothing(stack: Stack, target: NDArray[Any]) -> int | float:
+def _nothing(stack: Stack, kind: np.dtype[Any], lowest: int | float) -> int | float:
     """What a missing slice is filled with: the padding, else the lowest value."""
     padding = stack.images[0].padding
-    if padding is not None and target.dtype.kind in "iu":
-        info = np.iinfo(target.dtype)
+    if padding is not None and kind.kind in "iu":
+        info = np.iinfo(kind)
         if info.min <= padding <= info.max:
             return padding
-    return target[:, :, list(stack.places)].min()
+    return lowest
 
 
 def _remarks(stack: Stack) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ from pydicom.dataset import FileDataset
 from pydicom.tag import Tag
 
 from engine.domain.case import Case
-from engine.domain.grid import Affine
+from engine.domain.grid import Affine, Grid
+from engine.domain.volume import Volume
 from engine.errors import Choice, ChoiceNeeded, UserError
+from engine.imaging.resampling import resample_labels
 from engine.io.dicom_child import CONTAINED
 from engine.io.dicom_decode import Decoder, read_elements
 from engine.io.dicom_frames import Elements, frames_of
 from engine.io.kinds import reading
+from engine.io.mask_placing import SAME_SCAN, other_grid, put_labels
 
 _TAGS: list[Any] = [
     Tag(name)
@@ -29,23 +34,25 @@ _TAGS: list[Any] = [
 ]  # fmt: skip
 _OFF_GRID = 0.01  # of a voxel
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-FIRST, LAST = "first", "last"
+_SAME_PLACE_MM = 1e-3
+_SAME_DIRECTION = 1e-3
+_UNEVEN = 0.01  # of a slice distance
+_COARSER = 1.5  # voxels of the grid between two of the segmentation
 
 
 @dataclass(frozen=True)
 class _Frame:
     segment: int
     affine: Affine  # (column, row, 0, 1) to world mm in RAS+
-
-
-def is_seg(path: Path) -> bool:
-    """True for a DICOM segmentation."""
-    with reading(path):
-        return str(read_elements(path, [Tag("Modality")], pixels=False).get("Modality")) == "SEG"
+    distance: float  # of the slices it was drawn on, in mm; 0 if unknown
 
 
 def read_seg(
-    path: Path, case: Case, threshold: float | None = None, overlap: str = ""
+    path: Path,
+    case: Case,
+    threshold: float | None = None,
+    overlap: str = "",
+    resample: bool = False,
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
     """The segments of a DICOM SEG as labels of their numbers.
 
@@ -55,27 +62,45 @@ def read_seg(
         threshold: of a fractional segmentation, in (0, 1]: what has it or more is in.
         overlap: where segments overlap, FIRST gives the voxel to the lower number, LAST to the
             higher one; "" asks.
+        resample: put it onto the case's grid from its own one, by the nearest voxel.
 
     Returns:
         uint8 ``[k, j, i]``, and the segments' names by their numbers.
 
     Raises:
-        ChoiceNeeded: it is fractional, or segments overlap, and nothing was chosen.
-        UserError: it is damaged, or lies on another grid.
+        ChoiceNeeded: it is fractional, segments overlap, or it lies on another grid, and nothing
+            was chosen.
+        UserError: it is damaged, or no segmentation.
     """
     with reading(path):
         ds = read_elements(path, _TAGS, pixels=False)
+        if str(ds.get("Modality")) != "SEG":
+            raise UserError(
+                f"{path.name} is DICOM, but no segmentation.",
+                hint="Open a DICOM SEG or an RT structure set.",
+            )
         count = int(ds.get("NumberOfFrames") or 1)
         kind = str(ds.get("SegmentationType") or "BINARY").upper()
         level = _level(path, ds, threshold) if kind == "FRACTIONAL" else 1
         frames = [_frame(path, elements) for elements in frames_of(path, ds, count)]
-        found = np.zeros(case.scan.grid.shape, dtype=np.uint8)
+        target = case.scan.grid
+        grid = _own_grid(path, frames, _size(ds)) if resample else target
+        if not resample and _leaves_stripes(frames, case.scan):
+            raise other_grid(path, case, _own_grid(path, frames, _size(ds)))
+        found = np.zeros(grid.shape, dtype=np.uint8)
         decoder = Decoder()
         for n, frame in enumerate(frames):
             pixels = _pixels(decoder, path, ds, n if count > 1 else None)
             values = pixels if kind == "LABELMAP" else (pixels >= level) * np.uint8(frame.segment)
-            _put(path, found, case, frame.affine, values, overlap)
-        return found, _names(ds)
+            place = _place(frame.affine, values, grid, None if resample else case.scan)
+            if place is None:
+                raise other_grid(path, case, _own_grid(path, frames, _size(ds)))
+            put_labels(path, found, place, values[values != 0].astype(np.uint8), overlap)
+        return (resample_labels(found, grid, target) if resample else found), _names(ds)
+
+
+def _size(ds: FileDataset) -> tuple[int, int]:
+    return int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
 
 
 def _level(path: Path, ds: FileDataset, threshold: float | None) -> float:
@@ -83,7 +108,8 @@ def _level(path: Path, ds: FileDataset, threshold: float | None) -> float:
     if threshold is None:
         raise ChoiceNeeded(
             f"{path.name} holds fractions, not yes or no.",
-            hint="Choose from which fraction on a voxel belongs to a segment; 0.5 is usual.",
+            hint="Choose from which fraction on a voxel belongs to a segment; 0.5 is usual "
+            "(--threshold 0.5).",
             about="threshold",
             choices=[Choice(text, f"from {text} on") for text in ("0.5", "0.25", "0.75")],
         )
@@ -105,7 +131,9 @@ def _frame(path: Path, elements: Elements) -> _Frame:
     affine[:3, 2] = np.cross(orientation[:3], orientation[3:])
     affine[:3, 3] = position
     segment = elements.get("ReferencedSegmentNumber")
-    return _Frame(0 if segment is None else int(segment), _TO_RAS @ affine)
+    distance = elements.get("SpacingBetweenSlices") or elements.get("SliceThickness") or 0
+    number = 0 if segment is None else int(segment)
+    return _Frame(number, _TO_RAS @ affine, abs(float(distance)))
 
 
 def _pixels(decoder: Decoder, path: Path, ds: FileDataset, frame: int | None) -> NDArray[Any]:
@@ -116,46 +144,74 @@ def _pixels(decoder: Decoder, path: Path, ds: FileDataset, frame: int | None) ->
     return decoder.read(path, frame)
 
 
-def _put(
-    path: Path,
-    found: NDArray[np.uint8],
-    case: Case,
-    affine: Affine,
-    values: NDArray[Any],
-    overlap: str,
-) -> None:
-    """Writes one frame ``[row, column]`` into the array where it lies."""
-    to_voxel = np.linalg.inv(case.scan.grid.affine) @ affine
+def _place(
+    affine: Affine, values: NDArray[Any], grid: Grid, scan: Volume | None
+) -> NDArray[np.intp] | None:
+    """Voxels (i, j, k), ``[3, n]``, of what is not 0 in one frame; None if it is off the grid.
+
+    Where the slices of the scan lie unevenly, a frame must lie on one of them.
+    """
+    to_voxel = np.linalg.inv(grid.affine) @ affine
     rows, columns = np.nonzero(values)
     start, steps = to_voxel[:3, 3], to_voxel[:3, :2]
+    if scan is not None and not scan.is_even:
+        across = 2 - scan.plane
+        if np.abs(steps[across]).max() > _OFF_GRID / max(values.shape):
+            return None
+        start[across] = scan.index_at(start[across])
     if np.abs(steps - np.rint(steps)).max() > _OFF_GRID / max(values.shape) or (
         np.abs(start - np.rint(start)).max() > _OFF_GRID
     ):
-        raise _elsewhere(path, case)
-    if rows.size == 0:
-        return
+        return None
     place = np.rint(start[:, None] + steps @ np.stack([columns, rows])).astype(np.intp)
-    i, j, k = place
-    if place.min() < 0 or (place.max(axis=1) >= found.shape[::-1]).any():
-        raise _elsewhere(path, case)
-    new, old = values[rows, columns].astype(np.uint8), found[k, j, i]
-    taken = (old != 0) & (old != new)
-    if taken.any() and overlap not in (FIRST, LAST):
-        raise ChoiceNeeded(
-            f"Segments of {path.name} overlap, and a voxel can have one label.",
-            hint="Choose which gets it: the segment of the lower or of the higher number.",
-            about="overlap",
-            choices=[Choice(FIRST, "the lower number gets it"), Choice(LAST, "the higher number")],
+    if place.size and (place.min() < 0 or (place.max(axis=1) >= grid.shape[::-1]).any()):
+        return None
+    return place
+
+
+def _leaves_stripes(frames: Sequence[_Frame], scan: Volume) -> bool:
+    """True if the segmentation is coarser than the scan and its voxels would lie apart on it."""
+    to_voxel = np.linalg.inv(scan.grid.affine)
+    steps = to_voxel[:3, :3] @ frames[0].affine[:3, :3]
+    if np.abs(steps[:, :2]).max() > _COARSER:
+        return True
+    if not scan.is_even:  # `_place` looks for the slice of each frame
+        return False
+    axis = int(np.abs(steps[:, :2]).sum(axis=1).argmin())
+    places = [round(float((to_voxel @ frame.affine[:, 3])[axis])) for frame in frames]
+    apart = math.gcd(*(place - min(places) for place in places))
+    return apart != 1 and frames[0].distance * abs(float(steps[axis, 2])) > _COARSER
+
+
+def _own_grid(path: Path, frames: Sequence[_Frame], size: tuple[int, int]) -> Grid:
+    """The grid that the frames of a segmentation make by themselves: ``[position, row, column]``.
+
+    Raises:
+        UserError: they lie in several directions, or unevenly.
+    """
+    first = frames[0].affine
+    normal = first[:3, 2]
+    origins = np.array([frame.affine[:3, 3] for frame in frames])
+    heights = (origins - origins[0]) @ normal
+    start, end = origins[heights.argmin()], origins[heights.argmax()]
+    reach = float(np.ptp(heights))
+    gaps: NDArray[np.float64] = np.diff(np.sort(heights))
+    gap = float(gaps[gaps > _SAME_PLACE_MM].min(initial=reach))
+    distance = frames[0].distance
+    step = distance if 0 < distance < gap * (1 + _UNEVEN) else gap
+    depth = round(reach / step) if step else 0
+    along = (end - start) / depth if depth else normal * (distance or 1.0)
+    index = np.rint((heights - heights.min()) / max(along @ normal, _SAME_PLACE_MM))
+    off = np.sqrt(((origins - start - index[:, None] * along) ** 2).sum(axis=1))
+    turned = [np.abs(frame.affine[:3, :3] - first[:3, :3]).max() for frame in frames]
+    if max(turned) > _SAME_DIRECTION or off.max() > _UNEVEN * float(np.linalg.norm(along)):
+        raise UserError(
+            f"{path.name} lies on another grid, and its frames make no regular grid.",
+            hint=SAME_SCAN,
         )
-    higher = np.maximum(old, new) if overlap == LAST else np.minimum(old, new)
-    found[k, j, i] = np.where(taken, higher, new)
-
-
-def _elsewhere(path: Path, case: Case) -> UserError:
-    return UserError(
-        f"{path.name} lies on another grid than {case.name}.",
-        hint="Open the mask that was drawn on this very scan.",
-    )
+    affine = first.copy()
+    affine[:3, 2], affine[:3, 3] = along, start
+    return Grid((depth + 1, *size), affine)
 
 
 def _names(ds: FileDataset) -> dict[int, str]:

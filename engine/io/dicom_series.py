@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -16,6 +16,8 @@ from engine.io.dicom_header import ImageHeader, Patient, read_image_headers, sho
 from engine.io.kinds import is_dicomdir, kind_by_name, looks_like_dicom, natural_key, reading
 
 _CROSS_SECTIONS = ("CT", "MR", "PT")
+_KEPT = 2
+Check = Callable[[], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +71,42 @@ class Found:
     skipped: int
 
 
-def find_series(path: Path) -> Found:
+_FOUND: dict[tuple[Path, tuple[tuple[Path, int, int], ...]], Found] = {}  # the oldest first
+_CHANGING = Lock()  # threads look for series at the same time
+
+
+def find_series(path: Path, check: Check | None = None) -> Found:
     """Reads the headers of a file, of the files of a folder (not below it), or of a DICOMDIR.
 
     What was found last is kept, for listing and then opening a folder.
+
+    Args:
+        path: file or folder.
+        check: called before each file; may raise `Cancelled`.
 
     Raises:
         UserError: there is no image.
     """
     files = _files(path)
-    return _read(path, tuple((f, s.st_size, s.st_mtime_ns) for f in files if (s := f.stat())))
+    # Size and time of each tell whether it has changed since.
+    state = (path, tuple((f, s.st_size, s.st_mtime_ns) for f in files if (s := f.stat())))
+    found = _FOUND.get(state)
+    if found is None:
+        found = _read(path, files, check)
+        with _CHANGING:
+            _FOUND[state] = found
+            while len(_FOUND) > _KEPT:
+                del _FOUND[next(iter(_FOUND))]
+    return found
 
 
-@lru_cache(maxsize=2)
-def _read(path: Path, files: tuple[tuple[Path, int, int], ...]) -> Found:
-    """What the files hold; size and time of each tell whether it has changed since."""
+def _read(path: Path, files: Sequence[Path], check: Check | None) -> Found:
+    """What the files hold."""
     images: list[ImageHeader] = []
     patient, skipped = Patient("", ""), 0
-    for file, _, _ in files:
+    for file in files:
+        if check:
+            check()
         header = _header(file)
         if header is None:
             skipped += 1
@@ -96,7 +116,7 @@ def _read(path: Path, files: tuple[tuple[Path, int, int], ...]) -> Found:
     if not images:
         raise UserError(
             f"{path.name} holds no DICOM image.",
-            hint="Reports, plans and segmentations are no images; open the series itself.",
+            hint="Open the series itself; a segmentation or structure set opens as its mask.",
         )
     groups: dict[str, list[ImageHeader]] = {}
     for image in images:

@@ -1,11 +1,13 @@
-"""Where the images of a series lie, and whether they make a regular stack."""
+"""Where the images of a series lie, and what stack they make."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.domain.grid import Affine
 from engine.errors import UserError
@@ -13,8 +15,7 @@ from engine.io.dicom_header import ImageHeader, Vector
 
 _SAME_PLACE_MM = 1e-3
 _SAME_DIRECTION = 1e-3
-_UNEVEN = 0.01  # of a slice distance: said
-_TOO_UNEVEN = 0.05  # of a slice distance: refused
+_UNEVEN = 0.01  # of a slice distance
 _ROUNDING_MM = 0.01
 _DRIFT_MM = 0.1
 _TILT_DEGREES = 0.2
@@ -24,16 +25,18 @@ _SPLIT = "Copy the images that belong together into a folder of their own."
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A regular stack of images.
+    """Images one behind the other.
 
     Attributes:
         images: one a position, along the normal of the slices (row x column direction).
         places: index of each image in the stack; a number that is left out is a missing slice.
-        affine: voxel (column, row, slice) to world mm in RAS+; sheared for a tilted gantry.
+        affine: voxel (column, row, slice) to world mm in RAS+; sheared for a tilted gantry. Of
+            slices that lie unevenly it has the mean distance.
         twins: pairs of images at one place; the pixels tell whether they may be dropped.
         remarks: what was odd.
         oriented: False where nothing says how the patient lies.
         calibrated: False where the distance of the slices is no length.
+        exact: where the images really lie if that is unevenly, counted as `places`; else None.
     """
 
     images: tuple[ImageHeader, ...]
@@ -43,11 +46,16 @@ class Stack:
     remarks: tuple[str, ...]
     oriented: bool = True
     calibrated: bool = True
+    exact: Vector | None = None
 
     @property
     def depth(self) -> int:
         """Number of slices, missing ones included."""
         return self.places[-1] + 1
+
+    def exact_from(self, end: bool) -> Vector | None:
+        """`exact`, counted from the last slice if `end` is True."""
+        return self.exact if self.exact is None or not end else self.exact[-1] - self.exact[::-1]
 
 
 def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
@@ -58,8 +66,8 @@ def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
         name: of the folder, for the sentences.
 
     Raises:
-        UserError: they make no regular stack (no position, several directions or sizes, uneven
-            distances, a series that was acquired twice).
+        UserError: they make no stack (no position, several directions or sizes, shifted against
+            each other).
     """
     first = images[0]
     if _is_film(images):
@@ -74,13 +82,13 @@ def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
         single = _single(kept[0])
         return Stack(single.images, single.places, single.affine, twins, single.remarks)
     positions = np.array([_known(image.position) for image in kept])
-    remarks: list[str] = []
-    places = _places(positions @ normal, name, remarks)
+    places, exact = _places(positions @ normal)
     step = (positions[-1] - positions[0]) / places[-1]
-    _check_line(positions, places, step, normal, name)
-    remarks += [*_missing_remarks(places, positions @ normal), *_tilt_remarks(step, normal)]
+    _check_line(positions, np.array(places) if exact is None else exact, step, normal, name)
+    odd = _missing_remarks if exact is None else _uneven_remarks
+    remarks = (*odd(places, positions @ normal), *_tilt_remarks(step, normal))
     affine = _affine(first, positions[0], step)
-    return Stack(tuple(kept), tuple(places), affine, twins, tuple(remarks))
+    return Stack(tuple(kept), tuple(places), affine, twins, remarks, exact=exact)
 
 
 def split_passes(images: Sequence[ImageHeader]) -> list[list[ImageHeader]]:
@@ -191,45 +199,41 @@ def _without_twins(
     return kept, tuple(twins)
 
 
-def _places(heights: Vector, name: str, remarks: list[str]) -> list[int]:
-    """Index of each slice in a regular stack with gaps.
+def _places(heights: Vector) -> tuple[list[int], Vector | None]:
+    """Index of each slice in a regular stack with gaps; or, without gaps, where they really lie.
 
     Args:
         heights: rising positions along the normal in mm.
-        name: of the folder, for the sentences.
-        remarks: gets what is odd but can be opened.
     """
     gaps = np.diff(heights)
     counts = np.rint(gaps / gaps.min()).astype(int)
     places = [0, *np.cumsum(counts).tolist()]
-    step = (heights[-1] - heights[0]) / places[-1]
+    reach = heights[-1] - heights[0]
+    step = reach / places[-1]
     off = np.abs(heights - heights[0] - np.array(places) * step).max()
     off = max(float(off), float(np.abs(gaps - counts * step).max()))
-    range_text = f"{(gaps / counts).min():.3f} to {(gaps / counts).max():.3f} mm apart"
-    if off > max(_TOO_UNEVEN * step, _ROUNDING_MM):
-        raise UserError(
-            f"The slices in {name} lie unevenly: {range_text}.",
-            hint="Open single files, or ask for a series with even spacing.",
-        )
-    if off > max(_UNEVEN * step, _ROUNDING_MM):
-        remarks.append(f"The slices lie unevenly, {range_text}; {step:.3f} mm is used for all.")
-    missing = places[-1] + 1 - len(places)
-    if missing > len(places):
-        raise UserError(
-            f"Most slices in {name} are missing ({missing} of {places[-1] + 1}).",
-            hint="Copy the whole series again.",
-        )
-    return places
+    most_are_missing = places[-1] + 1 > 2 * len(places)  # it was hardly meant as a regular stack
+    if most_are_missing or off > max(_UNEVEN * step, _ROUNDING_MM):
+        return list(range(len(heights))), (heights - heights[0]) / reach * len(gaps)
+    return places, None
 
 
 def _check_line(
-    positions: Vector, places: list[int], step: Vector, normal: Vector, name: str
+    positions: Vector, places: NDArray[Any], step: Vector, normal: Vector, name: str
 ) -> None:
     """The first pixels of all slices lie on one straight line."""
-    off = positions - positions[0] - np.array(places)[:, None] * step
+    off = positions - positions[0] - places[:, None] * step
     sideways = off - np.outer(off @ normal, normal)
     if np.linalg.norm(sideways, axis=1).max() > _DRIFT_MM:
         raise UserError(f"The slices in {name} are shifted against each other.", hint=_SPLIT)
+
+
+def _uneven_remarks(_places: list[int], heights: Vector) -> list[str]:
+    gaps = np.diff(heights)
+    return [
+        f"The slices lie unevenly, {gaps.min():.3f} to {gaps.max():.3f} mm apart: the series is "
+        "worked on slice by slice only, and its mask is exported as DICOM or PNG."
+    ]
 
 
 def _missing_remarks(places: list[int], heights: Vector) -> list[str]:

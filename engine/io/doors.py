@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,20 @@ from engine.io.listing import list_cases
 from engine.io.selection import split_selection
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class BegunCase:
+    """A case that can be shown already, though slices of it may not be read yet.
+
+    Attributes:
+        case: its `scan.loaded` says which slices are there.
+        finish: reads what is left, in any thread; called with `progress` as in `open_case`, or
+            None. If it was interrupted, another call goes on. Raises UserError.
+    """
+
+    case: Case
+    finish: Callable[[Progress | None], None]
 
 
 def open_case(
@@ -39,20 +54,43 @@ def open_case(
         ChoiceNeeded: it would have to be guessed what is meant.
         UserError: nothing there can be opened.
     """
+    begun = begin_case(path, series=series, time=time, progress=progress)
+    begun.finish(progress)
+    return begun.case
+
+
+def begin_case(
+    path: Path,
+    *,
+    series: str = "",
+    time: int | None = None,
+    progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
+) -> BegunCase:
+    """As `open_case`, but a long DICOM series can be shown before all of its slices are read.
+
+    Everything that can be told from its headers has been checked by then. `check` is called before
+    each file is looked at, and may raise `Cancelled`.
+    """
     _refuse_name(path)
     kind = kind_of(path)
     only = _only_case(path) if kind is Kind.FOLDER else path
     if only != path:
-        return open_case(only, series=series, time=time, progress=progress)
+        return begin_case(only, series=series, time=time, progress=progress, check=check)
     if kind in (Kind.FOLDER, Kind.DICOM):
-        from engine.io.dicom import open_dicom
+        from engine.io.dicom import begin_dicom
 
-        return open_dicom(path, series, time, progress)
+        case, loader = begin_dicom(path, series, time, progress, check)
+        return BegunCase(case, _nothing_left if case.scan.is_complete else loader.read)
     kept_time = split_selection(series)[1]
     scan, remarks = _read_file(path, kind, kept_time if time is None else time)
     case = new_case(scan, path)
     case.warnings = tuple(remarks)
-    return case
+    return BegunCase(case, _nothing_left)
+
+
+def _nothing_left(_progress: Progress | None) -> None:
+    """All has been read."""
 
 
 def _only_case(folder: Path) -> Path:

@@ -10,15 +10,18 @@ from pathlib import Path
 
 from engine.errors import Cancelled, UserError
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+_VOXELS_ALONE = (".img", ".img.gz")
 NIFTI_OUT = (".nii", ".nii.gz")
 ITK_OUT = (".nrrd", ".mha")
-SEG_OUT = ".dcm"
 GRID_OUT = (*NIFTI_OUT, *ITK_OUT)  # of a whole volume in one file
+MANIFEST_ENDING = ".manifest.json"
 _DOUBLE_SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz")
-_FORMATS = "PNG, JPEG, TIFF, BMP, WebP, NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha) and DICOM"
+_FORMATS = (
+    "PNG, JPEG, TIFF, BMP, WebP, GIF, NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha) and DICOM"
+)
 
 
 class Kind(StrEnum):
@@ -29,6 +32,53 @@ class Kind(StrEnum):
     ITK = "itk"
     DICOM = "dicom"
     FOLDER = "folder"
+
+
+class MaskForm(StrEnum):
+    """What a mask is written as."""
+
+    NIFTI = "nifti"
+    ITK = "itk"
+    PNG = "png"
+    SEG = "seg"
+    RTSTRUCT = "rtstruct"
+    LABELME = "labelme"
+    TABLE = "table"
+
+
+# The forms that an ending may stand for, the usual one first; any other name is a folder of PNGs.
+_FORMS = {
+    **dict.fromkeys(NIFTI_OUT, (MaskForm.NIFTI,)),
+    **dict.fromkeys(ITK_OUT, (MaskForm.ITK,)),
+    ".png": (MaskForm.PNG,),
+    ".dcm": (MaskForm.SEG, MaskForm.RTSTRUCT),
+    ".json": (MaskForm.LABELME,),
+    ".csv": (MaskForm.TABLE,),
+}
+MASK_ENDINGS = tuple(_FORMS)
+FILE_FORMS = tuple(form for form in MaskForm if form is not MaskForm.PNG)  # one file for all slices
+
+
+def mask_form(path: Path, wanted: str = "") -> MaskForm:
+    """What a mask of this name is written as.
+
+    Args:
+        path: a file with a known ending, else a folder (of PNGs).
+        wanted: a form, where the ending leaves it open; "" takes the usual one.
+
+    Raises:
+        UserError: the name can't hold what is wanted.
+    """
+    forms = _FORMS.get(suffix_of(path), (MaskForm.PNG,))
+    if not wanted:
+        return forms[0]
+    if wanted not in forms:
+        endings = " or ".join(end for end, known in _FORMS.items() if wanted in known)
+        raise UserError(
+            f"{path.name} can't be written as {wanted}.",
+            hint=f"Name a file that ends in {endings}.",
+        )
+    return MaskForm(wanted)
 
 
 def suffix_of(path: Path) -> str:
@@ -99,6 +149,12 @@ def kind_of(path: Path) -> Kind:
     kind = kind_by_name(path)
     if kind is None and looks_like_dicom(path):
         return Kind.DICOM
+    if suffix_of(path) in _VOXELS_ALONE:
+        header = stem_of(path) + suffix_of(path).replace(".img", ".hdr")
+        raise UserError(
+            f"{path.name} holds voxels without a header.",
+            hint=f"Open {header}, which lies beside it.",
+        )
     if kind is None:
         raise UserError(f"{path.name} is of a kind that can't be opened.", hint=f"Open {_FORMATS}.")
     return kind

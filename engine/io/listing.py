@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.io.kinds import (
+    MANIFEST_ENDING,
     Kind,
     is_dicomdir,
     kind_by_name,
@@ -18,7 +19,7 @@ from engine.io.kinds import (
     stem_of,
 )
 
-MANIFEST_SUFFIX = ".manifest.json"
+MANIFEST_SUFFIX = MANIFEST_ENDING
 # Of the mask of one slice of a volume: NAME_0007.png.
 SLICE_NUMBER = re.compile(r"_([0-9]{4,})\.png$", re.IGNORECASE)
 OVERLAY_SUFFIX = ".overlay.png"

@@ -1,4 +1,4 @@
-"""Masks in: PNG, NIfTI, NRRD and MetaImage, onto the grid of a case."""
+"""Masks in, onto the grid of a case."""
 
 from __future__ import annotations
 
@@ -13,59 +13,79 @@ from engine.domain.labels import LabelList
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.imaging.orientation import as_shown
-from engine.io.kinds import Kind, file_stem, kind_of, reading
+from engine.imaging.resampling import resample_labels
+from engine.io.kinds import Kind, file_stem, kind_of, reading, suffix_of
 from engine.io.listing import SLICE_NUMBER, manifest_of
 from engine.io.manifests import labels_named, read_labels
+from engine.io.mask_placing import NEAREST, other_grid
 
 Labels = NDArray[np.uint8]
 
 
 def read_mask(
-    path: Path, case: Case, *, threshold: float | None = None, overlap: str = ""
+    path: Path,
+    case: Case,
+    *,
+    threshold: float | None = None,
+    overlap: str = "",
+    resample: str = "",
 ) -> tuple[Labels, LabelList | None]:
-    """Opens a mask of a case: NIfTI, NRRD, DICOM SEG, a PNG, or the folder of PNGs of a volume.
+    """Opens a mask of a case.
+
+    NIfTI, NRRD, MetaImage, DICOM SEG, an RT structure set, a picture, a labelme file, or the folder
+    of PNGs of a volume.
 
     Args:
         path: of the mask.
         case: whose grid it must lie on.
         threshold: of a DICOM SEG that holds fractions.
-        overlap: which of two overlapping segments of a DICOM SEG gets a voxel, "first" or "last".
+        overlap: which of two overlapping segments gets a voxel, "first" or "last".
+        resample: "nearest" puts a mask of another grid onto the case's by the nearest voxel.
 
     Returns:
         uint8 ``[k, j, i]`` on the case's grid, and the labels that the manifest beside it, or else
         the file itself, names (None without names).
 
     Raises:
-        ChoiceNeeded: a DICOM SEG holds fractions, or its segments overlap, and nothing was chosen.
-        UserError: it is no mask, or lies on another grid.
+        ChoiceNeeded: it holds fractions, its segments overlap, or it lies on another grid, and
+            nothing was chosen.
+        UserError: it is no mask, or can't lie on the case's grid.
     """
-    kind = kind_of(path)
-    if kind is Kind.DICOM:
-        from engine.io.dicom_seg_read import read_seg
-
-        array, names = read_seg(path, case, threshold, overlap)
-        return array, labels_named(names)
-    return _read_plain(path, kind, case)
-
-
-def _read_plain(path: Path, kind: Kind, case: Case) -> tuple[Labels, LabelList | None]:
-    """All but DICOM."""
+    names: dict[int, str] = {}
     file = path
-    if kind in (Kind.NIFTI, Kind.ITK):
-        array, names = _read_volume_mask(path, kind, case.scan)
-        if names and not manifest_of(path).is_file():
-            return array, labels_named(names)
+    if suffix_of(path) == ".json" and path.is_file():
+        from engine.io.labelme import read_labelme
+
+        array, names = read_labelme(path, case, overlap)
+    elif (kind := kind_of(path)) is Kind.DICOM:
+        array, names = _read_dicom(path, case, threshold, overlap, resample)
+    elif kind in (Kind.NIFTI, Kind.ITK):
+        array, names = _read_volume_mask(path, kind, case, resample)
     elif kind is Kind.FOLDER:
         array, file = _read_folder(path, case)
-    elif kind is Kind.PICTURE and case.scan.slice_count == 1:
+    elif case.scan.slice_count == 1:
         array = np.zeros(case.scan.grid.shape, dtype=np.uint8)
         slice_of(array, case.scan.plane, 0)[...] = _read_slice(path, case.scan)
     else:
         raise UserError(
             f"{path.name} can't be opened as the mask of {case.name}.",
-            hint="Masks open from NIfTI, NRRD and DICOM SEG; for a picture, from PNG.",
+            hint="Masks of a volume open from NIfTI, NRRD, DICOM SEG, RT structure sets, and "
+            "folders of PNGs.",
         )
-    return array, read_labels(manifest_of(file))
+    beside = read_labels(manifest_of(file))
+    return array, beside or (labels_named(names) if names else None)
+
+
+def _read_dicom(
+    path: Path, case: Case, threshold: float | None, overlap: str, resample: str
+) -> tuple[Labels, dict[int, str]]:
+    from engine.io.dicom_rtstruct_read import is_rtstruct, read_rtstruct
+
+    if is_rtstruct(path):
+        return read_rtstruct(path, case, overlap)
+    from engine.io.dicom_seg_read import read_seg
+
+    return read_seg(path, case, threshold, overlap, resample == NEAREST and case.scan.is_even)
 
 
 def slice_of(array: NDArray[Any], plane: int, index: int) -> NDArray[Any]:
@@ -73,8 +93,10 @@ def slice_of(array: NDArray[Any], plane: int, index: int) -> NDArray[Any]:
     return array[(slice(None),) * plane + (index,)]
 
 
-def _read_volume_mask(path: Path, kind: Kind, scan: Volume) -> tuple[Labels, dict[int, str]]:
-    """Label values on the scan's grid, and the names that the file gives them."""
+def _read_volume_mask(
+    path: Path, kind: Kind, case: Case, resample: str
+) -> tuple[Labels, dict[int, str]]:
+    """Label values on the case's grid, and the names that the file gives them."""
     names: dict[int, str] = {}
     if kind is Kind.ITK:
         from engine.io.itk import read_itk, segment_names
@@ -86,18 +108,14 @@ def _read_volume_mask(path: Path, kind: Kind, scan: Volume) -> tuple[Labels, dic
         mask, _ = read_nifti(path)
     if mask.is_colour:
         raise UserError(f"{path.name} is in colour; a mask has one number a voxel.")
-    if not mask.grid.same_place(scan.grid):
-        raise UserError(
-            f"{path.name} lies on another grid ({_size(mask)}) than the scan ({_size(scan)}).",
-            hint="Open the mask that was drawn on this very scan.",
-        )
     is_plain = (mask.slope, mask.intercept) == (1.0, 0.0)
-    return _label_values(path, mask.array if is_plain else mask.real(mask.array)), names
-
-
-def _size(scan: Volume) -> str:
-    shape = " x ".join(str(n) for n in scan.grid.shape[::-1])
-    return f"{shape} voxels of {' x '.join(f'{s:.3g}' for s in scan.grid.spacing[::-1])} mm"
+    values = _label_values(path, mask.array if is_plain else mask.real(mask.array))
+    target = case.scan.grid
+    if case.scan.is_even and mask.grid.same_place(target):
+        return values, names
+    if resample != NEAREST or not case.scan.is_even:
+        raise other_grid(path, case, mask.grid)
+    return resample_labels(values, mask.grid, target), names
 
 
 def _label_values(path: Path, values: NDArray[Any]) -> Labels:

@@ -1,4 +1,4 @@
-"""Masks out: PNG, NIfTI, NRRD and MetaImage on the source's exact grid."""
+"""Masks out: as pictures, on the source's exact grid, as DICOM, as outlines, as a table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from engine.imaging.orientation import as_shown
 from engine.imaging.overlay import draw_overlay
 from engine.imaging.window_level import default_window, to_8bit
 from engine.io.kinds import (
+    FILE_FORMS,
     GRID_OUT,
     ITK_OUT,
-    SEG_OUT,
+    MASK_ENDINGS,
+    MaskForm,
     file_stem,
+    mask_form,
     stem_of,
     suffix_of,
     writing,
@@ -33,6 +36,7 @@ from engine.io.manifests import (
 )
 from engine.io.mask_reading import Labels, slice_of
 from engine.io.replacing import check_targets
+from engine.io.uneven import require_even
 
 
 def save_mask(
@@ -42,17 +46,22 @@ def save_mask(
     overlay: bool = False,
     slices: range | None = None,
     model: ModelUse | None = None,
+    form: str = "",
+    deidentify: bool = False,
 ) -> list[Path]:
     """Writes a case's label map, and a manifest beside it.
 
     Args:
         case: what is saved; its source is never written.
-        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``; ``.dcm`` (DICOM SEG) for a DICOM scan;
-            ``.png`` for a picture; else a folder: a PNG a slice, ``NAME_0007.png`` for slice 7,
-            upright as on the screen. Only what this program wrote is replaced.
+        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``; ``.dcm`` for a DICOM scan; ``.png`` or
+            ``.json`` (labelme) for a picture; ``.csv`` for a table of sizes; else a folder: a PNG
+            a slice, ``NAME_0007.png`` for slice 7, upright as on the screen. Only what this program
+            wrote is replaced.
         overlay: also a coloured overlay on each slice that holds a label.
         slices: only these; the others stay empty (NIfTI) or are not written (PNG).
         model: who proposed, for the manifest.
+        form: a `MaskForm` where the ending leaves it open: a ``.dcm`` is "seg" or "rtstruct".
+        deidentify: leaves patient and study of a DICOM file empty, and replaces its UIDs.
 
     Returns:
         The files written, the mask first.
@@ -61,6 +70,7 @@ def save_mask(
         UserError: the disk refused, a file is the source or somebody else's, the format can't hold
             the mask, or the folder holds that of another case; nothing is written then.
     """
+    kind = mask_form(path, form)
     with writing(path):
         chosen = _only(case.label_map.array, case.scan.plane, slices)
         masks = _mask_files(case.scan, path, file_stem(case.name), slices)
@@ -70,11 +80,40 @@ def save_mask(
         check_targets([path, *masks, *overlays, manifest], [case.source])
         if folder == path:
             _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, content)
-        if not _write_seg(path, chosen, case, model):
+        if kind in _WRITERS:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _WRITERS[kind](path, chosen, case, model, deidentify)
+        else:
             _write_masks(chosen, case.scan, masks, case.labels)
         _write_overlays(case, chosen, overlays)
         write_manifest(manifest, content)
     return [*masks, *overlays, manifest]
+
+
+def check_format(case: Case, path: Path, form: str = "") -> None:
+    """Makes sure, before anything is computed, that a case's mask can be written under a name.
+
+    Args:
+        case: open, with or without a mask.
+        path: as in `save_mask`.
+        form: as in `save_mask`.
+
+    Raises:
+        UserError: it can't, with a format that can.
+    """
+    kind = mask_form(path, form)
+    if kind in (MaskForm.SEG, MaskForm.RTSTRUCT):
+        from engine.io.dicom_source import check_source
+
+        check_source(path, case)
+    elif kind is MaskForm.LABELME:
+        from engine.io.labelme import check_picture
+
+        check_picture(path, case)
+    else:
+        if kind in (MaskForm.NIFTI, MaskForm.ITK):
+            require_even(case.scan, path)
+        _mask_files(case.scan, path, file_stem(case.name), None)
 
 
 def write_labels(
@@ -92,7 +131,7 @@ def write_labels(
         array: uint8 ``[k, j, i]`` of the scan's shape.
         scan: the scan they belong to.
         source: its file or folder; refused as the target.
-        path: as in `save_mask`.
+        path: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.png`` or a folder, as in `save_mask`.
         name: stem of the PNGs in a folder; the source's name if empty.
         slices: which slices a folder of PNGs gets.
     """
@@ -165,7 +204,7 @@ def _mask_files(
 ) -> dict[Path, int | None]:
     """The mask's files and the slice that each holds; None means all of them."""
     suffix = suffix_of(path)
-    if suffix in (*GRID_OUT, SEG_OUT):
+    if mask_form(path) in FILE_FORMS:
         return {path: None}
     if suffix == ".png" and scan.slice_count == 1:
         return {path: 0}
@@ -196,21 +235,48 @@ def _write_masks(
             _write_grid(path, array, scan, labels)
 
 
-def _write_seg(path: Path, array: Labels, case: Case, model: ModelUse | None) -> bool:
-    """Writes a DICOM SEG; False where another format was asked for."""
-    if suffix_of(path) != SEG_OUT:
-        return False
+def _write_seg(
+    path: Path, array: Labels, case: Case, model: ModelUse | None, deidentify: bool
+) -> None:
     from engine.io.dicom_seg import write_seg
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_seg(path, array, case, model)
-    return True
+    write_seg(path, array, case, model, deidentify)
+
+
+def _write_rtstruct(
+    path: Path, array: Labels, case: Case, model: ModelUse | None, deidentify: bool
+) -> None:
+    from engine.io.dicom_rtstruct import write_rtstruct
+
+    write_rtstruct(path, array, case, model, deidentify)
+
+
+def _write_labelme(path: Path, array: Labels, case: Case, *_: object) -> None:
+    from engine.io.labelme import write_labelme
+
+    write_labelme(path, array, case)
+
+
+def _write_table(path: Path, array: Labels, case: Case, *_: object) -> None:
+    from engine.io.table import write_table
+
+    write_table(path, array, case)
+
+
+# Each imports its library only when it is asked for: the window opens without them.
+_WRITERS = {
+    MaskForm.SEG: _write_seg,
+    MaskForm.RTSTRUCT: _write_rtstruct,
+    MaskForm.LABELME: _write_labelme,
+    MaskForm.TABLE: _write_table,
+}
 
 
 def _write_grid(
     path: Path, array: NDArray[Any], scan: Volume, labels: LabelList | None = None
 ) -> None:
     """A whole volume in one file."""
+    require_even(scan, path)
     if suffix_of(path) in ITK_OUT:
         from engine.io.itk import write_itk
 
@@ -250,11 +316,11 @@ def _write_overlays(case: Case, array: Labels, files: dict[Path, int]) -> None:
 def _overlay_place(case: Case, path: Path) -> tuple[Path, str]:
     """Beside a PNG, among the PNGs of a folder, or in a folder beside a NIfTI file."""
     folder, stem, _ = _place(case, path)
-    return (folder / f"{stem}_overlay" if suffix_of(path) in (*GRID_OUT, SEG_OUT) else folder), stem
+    return (folder / f"{stem}_overlay" if mask_form(path) in FILE_FORMS else folder), stem
 
 
 def _place(case: Case, path: Path) -> tuple[Path, str, Path]:
     """The folder that takes the files of a mask, how their names begin, and the manifest."""
-    is_file = suffix_of(path) in (*GRID_OUT, SEG_OUT, ".png")
+    is_file = suffix_of(path) in MASK_ENDINGS
     folder, stem = (path.parent, stem_of(path)) if is_file else (path, file_stem(case.name))
     return folder, stem, folder / f"{stem}{MANIFEST_SUFFIX}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,19 +30,23 @@ class Part:
     is_likeliest: bool = False
 
 
-def list_parts(path: Path) -> list[Part]:
+def list_parts(path: Path, check: Callable[[], None] | None = None) -> list[Part]:
     """The cases behind a path, in natural order.
+
+    Args:
+        path: file or folder.
+        check: called before each DICOM file is looked at; may raise `Cancelled`.
 
     Raises:
         UserError: nothing there can be opened.
     """
     parts: list[Part] = []
     for case in list_cases(path):
-        parts += _parts_of(case)
+        parts += _parts_of(case, check)
     return parts
 
 
-def _parts_of(case: Path) -> list[Part]:
+def _parts_of(case: Path, check: Callable[[], None] | None) -> list[Part]:
     name = stem_of(case) if case.is_file() else case.name
     if kind_of(case) not in (Kind.FOLDER, Kind.DICOM):
         return [Part(case, "", name)]
@@ -49,7 +54,7 @@ def _parts_of(case: Path) -> list[Part]:
     from engine.io.dicom_series import find_series, likeliest
 
     try:
-        series = find_series(case).series
+        series = find_series(case, check).series
     except UserError:  # it is said when the case is opened
         return [Part(case, "", name)]
     if len(series) == 1:

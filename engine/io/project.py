@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from engine.domain.labels import Label, LabelList
 from engine.domain.manifest import ModelUse
 from engine.domain.review import ReviewState
 from engine.errors import UserError
-from engine.io.doors import open_case
+from engine.io.doors import BegunCase, Progress, begin_case
 from engine.io.kinds import reading, writing
 from engine.io.manifests import APPLICATION
 from engine.io.replacing import PROJECT_FORMAT, check_replaceable, json_mark
@@ -169,11 +169,23 @@ def case_of(entry: CaseEntry) -> Case:
     Raises:
         UserError: the scan is gone, can't be read, or is not the one the labels were drawn on.
     """
-    case = open_case(Path(entry.source), series=entry.series)
-    case.name = entry.name
+    begun = begin_case_of(entry)
+    begun.finish(None)
+    return begun.case
+
+
+def begin_case_of(
+    entry: CaseEntry,
+    progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
+) -> BegunCase:
+    """As `case_of`, but slices of a long DICOM series may be left to read; see `begin_case`."""
+    source = Path(entry.source)
+    begun = begin_case(source, series=entry.series, progress=progress, check=check)
+    begun.case.name = entry.name
     if entry.shape is not None:
-        _put_back(case, entry, entry.shape)
-    return case
+        _put_back(begun.case, entry, entry.shape)
+    return begun
 
 
 def _put_back(case: Case, entry: CaseEntry, shape: Index3) -> None:

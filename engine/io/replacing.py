@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.io.kinds import GRID_OUT, SEG_OUT, suffix_of
+from engine.io.kinds import MANIFEST_ENDING, suffix_of
 
 PROGRAM = "SDSeg Studio"
+GENERATOR = f"{PROGRAM}, research use only"  # what a labelme file says of who wrote it
 MANIFEST_FORMAT = "sdseg-manifest"
 PROJECT_FORMAT = "sdseg-project"
 MODEL_FILES = ("model.json", "config.json", "store.json")
@@ -71,7 +72,7 @@ def check_report(path: Path) -> None:
     if not path.is_file() or path.stat().st_size == 0:
         return
     start = _start_of(path)
-    others = (json_mark(MANIFEST_FORMAT), json_mark(PROJECT_FORMAT))
+    others = (json_mark(MANIFEST_FORMAT), json_mark(PROJECT_FORMAT), GENERATOR.encode())
     is_other = path.name in MODEL_FILES or any(mark in start for mark in others)
     if is_other or not start.lstrip().startswith((b"{", b"[")):
         raise UserError(
@@ -89,7 +90,9 @@ def _marks(path: Path) -> tuple[bytes, ...]:
     suffix = suffix_of(path)
     if suffix == ".png":
         return (_PNG_MARK,)
-    return (PROGRAM.encode(),) if suffix in (*GRID_OUT, SEG_OUT) else (json_mark(MANIFEST_FORMAT),)
+    if path.name.endswith(MANIFEST_ENDING):
+        return (json_mark(MANIFEST_FORMAT),)
+    return (GENERATOR.encode(),) if suffix == ".json" else (PROGRAM.encode(),)
 
 
 def _start_of(path: Path) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.domain.box import Box, full_box
-from engine.domain.volume import PLANE_AXIS, Volume
+from engine.domain.volume import AXIS_PLANE, PLANE_AXIS, Volume
 from engine.models.schema import ModelInfo
 
 # Of full scale: a grey picture saved as colour JPEG differs by a few levels between channels.
@@ -27,6 +27,9 @@ def looks_grey(scan: Volume) -> bool:
 
 def mismatch(info: ModelInfo, scan: Volume) -> str:
     """Why a model can't be meant for this scan, as half a sentence; "" if it can."""
+    axis = slicing_axis(info, scan)
+    if axis != scan.plane and not scan.is_even:
+        return f"it works on {AXIS_PLANE[axis]} slices, and those of the scan lie unevenly"
     if info.fit is None:
         return ""
     if scan.modality and scan.modality not in info.fit.modalities:

@@ -13,7 +13,7 @@ from engine.domain.box import Box, full_box
 from engine.domain.manifest import ModelUse
 from engine.domain.requests import Proposal, SegmentRequest
 from engine.domain.targets import Target
-from engine.domain.volume import Volume
+from engine.domain.volume import AXIS_PLANE, Volume
 from engine.errors import UserError
 from engine.models.store import ModelEntry
 from engine.models.suitability import needs_box
@@ -132,8 +132,8 @@ class Segmenter:
 
         Raises:
             Cancelled: asked to stop.
-            UserError: the target is unknown, the slices lie outside the scan, or the model was
-                not trained for so many steps.
+            UserError: the target is unknown, the slices lie outside the scan or unevenly in the
+                way of the plane, or the model was not trained for so many steps.
         """
         target = self.target(request.target)
         for index, answer in self._answers(request, target, progress, is_cancelled):
@@ -175,6 +175,12 @@ class Segmenter:
 
     def _slices(self, request: SegmentRequest) -> list[int]:
         axis, scan = request.axis, request.scan
+        if axis != scan.plane and not scan.is_even:
+            raise UserError(
+                f"The slices lie unevenly: {AXIS_PLANE[axis]} slices across them can't be "
+                "segmented.",
+                hint=f"Choose a model that works on {AXIS_PLANE[scan.plane]} slices.",
+            )
         span = (request.box or full_box(scan.grid.shape)).range_along(axis)
         if (
             request.slices

@@ -161,6 +161,12 @@ class ProjectSource:
                 f"The case {self.entry.name} of {self.project.name}: {error.message}",
                 hint=error.hint,
             ) from error
+        if not case.scan.is_even and self.wanted.axis(self.entry) != case.scan.plane:
+            raise UserError(
+                f"The case {self.entry.name} of {self.project.name} has slices that lie unevenly, "
+                "and the model works across them.",
+                hint="Take the case out of the project, or choose another model.",
+            )
         truth = self.wanted.table(self.entry.labels)[case.label_map.array]
         slices = looked_at(self.entry)
         if not case.scan.loaded.all() and self.wanted.axis(self.entry) == case.scan.plane:

@@ -42,7 +42,8 @@ def check_place(scan: Volume, mask: Volume, image_file: Path, mask_file: Path) -
     """A mask lies where its scan lies.
 
     Raises:
-        UserError: they differ in size, or one of two volumes lies elsewhere.
+        UserError: they differ in size, or one of two volumes lies elsewhere, which it always does
+            where the slices of a scan lie unevenly.
     """
     if mask.grid.shape != scan.grid.shape:
         raise UserError(
@@ -51,6 +52,12 @@ def check_place(scan: Volume, mask: Volume, image_file: Path, mask_file: Path) -
         )
     if not (scan.grid.calibrated and mask.grid.calibrated):
         return
+    if not scan.is_even:
+        raise UserError(
+            f"The slices of {image_file.name} lie unevenly, and those of the mask {mask_file.name} "
+            "don't.",
+            hint="Learn from a project in which the scan was drawn on.",
+        )
     if not mask.grid.same_place(scan.grid, PART_OF_A_VOXEL * min(scan.grid.spacing)):
         raise UserError(
             f"The mask {mask_file.name} has the size of {image_file.name} but lies elsewhere: "

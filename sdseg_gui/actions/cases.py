@@ -11,11 +11,13 @@ from PySide6.QtWidgets import QFileDialog
 from engine.domain.case import Case
 from engine.errors import Choice as Asked
 from engine.errors import ChoiceNeeded, UserError
-from engine.io import list_parts, open_case
-from engine.io.project import PROJECT_SUFFIX, case_of, entry_of
+from engine.io import BegunCase, begin_case, list_parts
+from engine.io.project import PROJECT_SUFFIX, begin_case_of, entry_of
 from engine.io.selection import selection, split_selection
 from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.mask_opening import offer_masks_beside
 from sdseg_gui.actions.models import choose_for_case
+from sdseg_gui.actions.reading import Reading
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.jobs import JobHandle
 from sdseg_gui.notify import Choice
@@ -89,7 +91,7 @@ def open_paths(context: Context, paths: Sequence[Path], *, discard: bool = False
         open_project(context, path=project, discard=discard)
         return
     job = context.loader.submit(
-        "Looking at the files", lambda _job: _listed(paths), newest_wins=True
+        "Looking at the files", lambda job: _listed(paths, job), newest_wins=True
     )
 
     def take(found: tuple[list[CaseItem], list[UserError], int]) -> None:
@@ -109,14 +111,14 @@ def open_paths(context: Context, paths: Sequence[Path], *, discard: bool = False
     context.changed()
 
 
-def _listed(paths: Sequence[Path]) -> tuple[list[CaseItem], list[UserError], int]:
+def _listed(paths: Sequence[Path], job: JobHandle) -> tuple[list[CaseItem], list[UserError], int]:
     """The cases behind some paths, what was wrong with others, and which to show; in the worker."""
     likeliest = 0
     items: list[CaseItem] = []
     errors: list[UserError] = []
     for path in paths:
         try:
-            found = list_parts(path)
+            found = list_parts(path, job.check)
         except UserError as error:
             errors.append(error)
         else:
@@ -136,6 +138,7 @@ def show_case(context: Context, index: int) -> None:
     """Opens a row of the case list in the background.
 
     The case before stays until it is there, with all that can be done to it: it is kept only then.
+    If slices of it are still being read, that stops, and goes on if the other one can't be opened.
     """
     session = context.session
     if not 0 <= index < len(session.items):
@@ -148,24 +151,29 @@ def show_case(context: Context, index: int) -> None:
     entry, sample, path, series = item.entry, item.sample, item.path, item.series
     left = item.left
 
-    def work(job: JobHandle) -> Case:
-        if left is not None:  # this worker has packed it by now; it may be changed again
-            return left
-        if entry is not None:
-            return case_of(entry)
-        return _open(path, sample, series, job)
+    def work(job: JobHandle) -> BegunCase:
+        if left is not None and left.scan.is_complete:
+            return _whole(left)  # this worker has packed it by now; it may be changed again
+        known = entry_of(left) if left is not None else entry
+        if known is not None:
+            return begin_case_of(known, job.step, job.check)
+        return _begin(path, sample, series, job)
 
+    if context.reading is not None:
+        context.reading.pause()
     job = context.loader.submit(OPENING, work, newest_wins=True)
     job.progressed.connect(
         lambda done, total: context.notifier.say(f"Reading {item.name}: {done} of {total}")
     )
-    job.done.connect(lambda case: _show(context, item, case))
+    job.done.connect(lambda begun: _show(context, item, begun))
     job.failed.connect(lambda error: _tell_failed(context, item, error))
+    job.cancelled.connect(lambda: _read_on(context))
     context.notifier.say(f"Opening {item.name} ...")
     context.changed()
 
 
 def _tell_failed(context: Context, item: CaseItem, error: UserError) -> None:
+    _read_on(context)
     context.notifier.say(f"{item.name} was not opened")
     if not isinstance(error, ChoiceNeeded):
         context.notifier.error(error.message, error.hint)
@@ -192,39 +200,66 @@ def _few(choices: Sequence[Asked]) -> Sequence[Asked]:
     return choices if count <= FEW else [choices[n] for n in (0, count // 2, count - 1)]
 
 
-def _open(path: Path, sample: str, series: str, job: JobHandle) -> Case:
-    from engine.errors import Cancelled
+def _begin(path: Path, sample: str, series: str, job: JobHandle) -> BegunCase:
     from engine.io.samples import sample_picture, sample_volume
 
     if sample == "picture":
-        return sample_picture()
+        return _whole(sample_picture())
     if sample == "volume":
-        return sample_volume()
-
-    def progress(done: int, total: int) -> None:
-        if job.is_cancelled():
-            raise Cancelled
-        job.progress(done, total)
-
-    return open_case(path, series=series, progress=progress)
+        return _whole(sample_volume())
+    return begin_case(path, series=series, progress=job.step, check=job.check)
 
 
-def _show(context: Context, item: CaseItem, case: Case) -> None:
+def _whole(case: Case) -> BegunCase:
+    """A case of which nothing is left to read."""
+    return BegunCase(case, lambda _progress: None)
+
+
+def _show(context: Context, item: CaseItem, begun: BegunCase) -> None:
+    case = begun.case
     if item not in context.session.items:
         return
     context.notifier.clear("case")
+    context.notifier.clear("mask")
     context.notifier.clear("mask")
     context.notifier.clear("error")
     context.choice = None
     _keep_current(context)
     context.view.reset_for(case)
     context.session.show_case(context.session.items.index(item), case)
-    context.notifier.say(f"{case.name} opened")
     log.info("a case was opened")
     for warning in case.warnings:
         context.notifier.show(f"{case.name}: {warning}", "warning", key="case")
-    choose_for_case(context)
+    if case.scan.is_complete:
+        _all_is_there(context, case)
+        return
+    context.reading = reading = Reading(context, begun)
+    reading.ended.connect(lambda: _all_is_there(context, case))
+    reading.failed.connect(lambda error: _give_up(context, item, error))
+    reading.go_on()
     context.changed()
+
+
+def _all_is_there(context: Context, case: Case) -> None:
+    context.notifier.say(f"{case.name} opened")
+    choose_for_case(context)
+    offer_masks_beside(context, case)
+    context.changed()
+
+
+def _give_up(context: Context, item: CaseItem, error: UserError) -> None:
+    """A slice of the case that is shown can't be read: it goes, and the work on it is kept."""
+    _keep_current(context)
+    context.session.close_case()
+    context.view.reset_for(None)
+    _tell_failed(context, item, error)
+    context.changed()
+
+
+def _read_on(context: Context) -> None:
+    """The case that is shown stays: what it lacks is read, unless another is on its way."""
+    if context.reading is not None and not context.loader.has(OPENING):
+        context.reading.go_on()
 
 
 def _keep_current(context: Context) -> None:
@@ -237,14 +272,6 @@ def _keep_current(context: Context) -> None:
     job = context.loader.submit("Keeping the case", lambda _job: entry_of(case))
     job.done.connect(lambda entry: session.take_packed(item, case, entry))
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
-
-
-def stop_segmentation(context: Context) -> None:
-    """A segmentation of the case that is left ends; what it has found stays."""
-    if context.segmentation is not None:
-        from sdseg_gui.actions.segmenting import stop
-
-        stop(context)
 
 
 def _has_previous(context: Context) -> bool:

@@ -38,20 +38,33 @@ class Canvas(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """What actions need of the reading of a series."""
+
+    def go_on(self) -> None:
+        """Reads what is left."""
+        ...
+
+    def pause(self) -> None:
+        """Stops for a while."""
+        ...
+
+
 @dataclass(eq=False)
 class Context:
     """The parts of the window that actions work on.
 
     Attributes:
         window: parent of dialogs.
-        loader, engine, training: the worker threads for files, for the model, and for the child
-            process that fine-tunes one.
+        loader, reader, engine, training: the worker threads for files, for the slices of the open
+            series, for the model, and for the child process that fine-tunes one.
         finetune: what is known of fine-tuning.
         models: installed models.
         chosen_model: name of the model to use, or "" before one is chosen.
         targets: what the user chose to find, by the model's name; "" is all classes.
         choice: what was measured for the open case, or None while it is not known.
         segmentation: the segmentation started by a command that runs now, or None.
+        reading: what reads the slices that the open case still lacks, or None.
     """
 
     window: QWidget
@@ -62,6 +75,7 @@ class Context:
     notifier: Notifier
     canvas: Canvas
     loader: JobRunner
+    reader: JobRunner
     engine: JobRunner
     training: JobRunner
     finetune: FinetuneState
@@ -71,7 +85,14 @@ class Context:
     targets: dict[str, str] = field(default_factory=dict[str, str])
     choice: ModelChoice | None = None
     segmentation: Job | None = None
+    reading: Reader | None = None
     listeners: list[Listener] = field(default_factory=list)
+
+    @property
+    def is_loading(self) -> bool:
+        """True while slices of the open case are not read yet."""
+        case = self.document.case
+        return case is not None and not case.scan.is_complete
 
     def model(self, name: str = "") -> ModelEntry | None:
         """The installed model of this name, or the chosen one."""

@@ -16,7 +16,13 @@ from sdseg_gui.dialogs.export import ExportDialog
 
 
 @handles("export.mask", has_case)
-def export_mask(context: Context, path: str | Path = "", overlay: bool = False) -> None:
+def export_mask(
+    context: Context,
+    path: str | Path = "",
+    overlay: bool = False,
+    form: str = "",
+    deidentify: bool = False,
+) -> None:
     """Writes the label map; without a path a dialog asks for format and place."""
     case = context.document.case
     assert case is not None
@@ -25,10 +31,14 @@ def export_mask(context: Context, path: str | Path = "", overlay: bool = False) 
         dialog = ExportDialog(case, _folder(context, case), context.window)
         if dialog.exec() != ExportDialog.DialogCode.Accepted:
             return
-        target, overlay = dialog.path, dialog.overlay.isChecked()
+        target, overlay, form = dialog.path, dialog.overlay.isChecked(), dialog.form
+        deidentify = dialog.deidentify.isChecked()
     frozen, use = _frozen(case), context.session.model_use
     job = context.loader.submit(
-        "Exporting the mask", lambda _job: save_mask(frozen, target, overlay=overlay, model=use)
+        "Exporting the mask",
+        lambda _job: save_mask(
+            frozen, target, overlay=overlay, model=use, form=form, deidentify=deidentify
+        ),
     )
     job.done.connect(lambda files: _tell(context, files))
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))

@@ -14,11 +14,14 @@ from engine.domain.labels import LabelList
 from engine.errors import Choice as Asked
 from engine.errors import ChoiceNeeded, UserError
 from engine.io import read_mask
-from sdseg_gui.actions.cases import stop_segmentation
+from engine.io.beside import masks_beside
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.registry import handles, has_case
+from sdseg_gui.actions.segmenting import stop
 from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
 from sdseg_gui.notify import Choice
+
+MOST_OFFERED = 3  # masks beside a case
 
 
 @handles("case.open_mask", has_case)
@@ -32,7 +35,7 @@ def open_mask(context: Context, path: str | Path = "", discard: bool = False) ->
             context.window,
             "Open mask",
             str(case.source.parent),
-            "Masks (*.png *.nii *.nii.gz *.nrrd *.mha *.dcm);;All (*)",
+            "Masks (*.png *.tif *.nii *.nii.gz *.nrrd *.mha *.dcm *.json);;All (*)",
         )[0]
     )
     if not chosen:
@@ -41,8 +44,27 @@ def open_mask(context: Context, path: str | Path = "", discard: bool = False) ->
         answer = ask_unsaved(context.window, "The mask of this case will be replaced.", "Replace")
         if answer is not Answer.DISCARD:
             return
-    stop_segmentation(context)
+    stop(context)
     _Opening(context, case, Path(chosen), discard).start({})
+
+
+def offer_masks_beside(context: Context, case: Case) -> None:
+    """Looks, in the background, for masks beside a case without one, and offers them in a bar."""
+    if case.label_map.array.any():
+        return
+    job = context.loader.submit("Looking for masks", lambda _job: masks_beside(case))
+    job.done.connect(lambda found: _offer(context, case, found))
+
+
+def _offer(context: Context, case: Case, found: list[Path]) -> None:
+    if not found or context.document.case is not case or case.label_map.array.any():
+        return
+    choices = tuple(
+        Choice(f"Open {path.name}", _Opening(context, case, path, discard=False).begin)
+        for path in found[:MOST_OFFERED]
+    )
+    count = "A mask lies" if len(found) == 1 else f"{len(found)} masks lie"
+    context.notifier.show(f"{count} beside {case.name}.", "info", choices, key="mask")
 
 
 class _Opening:
@@ -51,6 +73,11 @@ class _Opening:
     def __init__(self, context: Context, case: Case, path: Path, discard: bool) -> None:
         self._context, self._case, self._path, self._discard = context, case, path, discard
         self._revision = context.document.revision
+
+    def begin(self) -> None:
+        """Reads the mask, if its case is still shown."""
+        self._revision = self._context.document.revision
+        self._go_on({})
 
     def start(self, answers: dict[str, Any]) -> None:
         """Reads the mask in the background, with what was answered so far."""
@@ -114,7 +141,7 @@ def _read(path: Path, case: Case, answers: dict[str, Any]) -> tuple[LabelMap, La
 def _take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
     if context.document.case is not case:
         return
-    stop_segmentation(context)
+    stop(context)
     context.notifier.clear("mask")
     context.document.replace_label_map(label_map, labels, "Open mask")
     first = next(iter(labels), None)

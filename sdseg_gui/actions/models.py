@@ -19,7 +19,7 @@ def choose_for_case(context: Context) -> None:
     Modality and colour decide first, at once; then the engine measures in the background.
     """
     case = context.document.case
-    if case is None:
+    if case is None or context.is_loading:  # measured once all is there
         return
     possible = [entry for entry in context.models if not mismatch(entry.info, case.scan)]
     for key in (NO_MODEL, ASK, KEPT_BY_HAND):  # they speak of what was shown before

@@ -19,10 +19,20 @@ class Binding:
     """What a command does, when it can, and whether its switch is on."""
 
     handler: Handler
-    enabled: Condition
+    condition: Condition
     checked: Condition | None
+    whole: bool
+
+    def enabled(self, context: Context) -> bool:
+        """Whether it can be used now."""
+        return self.condition(context) and not self.waits(context)
+
+    def waits(self, context: Context) -> bool:
+        """True if it can't be used because slices of the case are not read yet."""
+        return self.whole and context.is_loading
 
 
+STILL_LOADING = "the case is still being read"
 BINDINGS: dict[str, Binding] = {}
 
 
@@ -52,14 +62,16 @@ def handles(
         raise ValueError(f"{command_id} is bound twice")
 
     def bind(function: F) -> F:
-        BINDINGS[command_id] = Binding(function, enabled, checked)
+        BINDINGS[command_id] = Binding(function, enabled, checked, BY_ID[command_id].whole)
         return function
 
     return bind
 
 
 def carry_out(context: Context, command_id: str, **arguments: Any) -> None:
-    """Runs a command, if it can be used now."""
+    """Runs a command, if it can be used now; one that has to wait for the case says so."""
     binding = BINDINGS[command_id]
     if binding.enabled(context):
         binding.handler(context, **arguments)
+    elif binding.waits(context):
+        context.notifier.say(f"{BY_ID[command_id].plain_title}: {STILL_LOADING}")

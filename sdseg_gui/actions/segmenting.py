@@ -105,23 +105,34 @@ def _ask_then_segment(context: Context, model: str, wish: _Wish) -> None:
     if model:
         go()
         return
-    reason = does_not_fit(context, chosen.name)
-    if reason:
-        text = f"{chosen.title} may not fit {case.name}: {reason}."
-    elif needs_box(chosen.info, case.scan, case.box):
-        field = chosen.info.preprocessing.field_mm or 0.0
-        text = (
-            f"{chosen.title} was trained on a field of {field:.0f} mm, and {case.name} is "
-            "much larger. Drag a box around the place of interest first."
-        )
-        context.view.set_tool("box")
+    text, answer = _doubt(context, case, chosen, wish)
+    if text:
+        context.notifier.show(text, "warning", (Choice(answer, go),), key=ASK)
     elif context.choice is None:
         _measure_then_go(context, case, chosen, wish)
-        return
     else:
         go()
-        return
-    context.notifier.show(text, "warning", (Choice("Segment anyway", go),), key=ASK)
+
+
+def _doubt(context: Context, case: Case, entry: ModelEntry, wish: _Wish) -> tuple[str, str]:
+    """What speaks against segmenting at once, and the answer that does it all the same; or ""."""
+    doubts: list[str] = []
+    reason = does_not_fit(context, entry.name)
+    if reason:
+        doubts.append(f"{entry.title} may not fit {case.name}: {reason}.")
+    elif needs_box(entry.info, case.scan, case.box):
+        field = entry.info.preprocessing.field_mm or 0.0
+        context.view.set_tool("box")
+        doubts.append(
+            f"{entry.title} was trained on a field of {field:.0f} mm, and {case.name} is "
+            "much larger. Drag a box around the place of interest first."
+        )
+    answer = "Segment anyway" if doubts else "Segment the others"
+    missing = len(case.scan.missing)
+    if wish.index is None and missing:
+        lack = "1 slice is" if missing == 1 else f"{missing} slices are"
+        doubts.append(f"{lack} missing in {case.name} and will stay empty.")
+    return " ".join(doubts), answer
 
 
 def _finds(context: Context, entry: ModelEntry, target: str | None) -> bool:

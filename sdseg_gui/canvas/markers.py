@@ -127,15 +127,24 @@ def _caption_font() -> QFont:
 
 
 class Hatch(pg.GraphicsObject):
-    """Stands where a slice is not loaded, or is missing in its series."""
-
-    TEXT = "This slice is not loaded"
+    """Stands where a slice is not read yet, or is missing in its series."""
 
     def __init__(self) -> None:
         super().__init__()
         self._area = QRectF()
+        self._text = ""
         self.setZValue(2)
         self.hide()
+
+    def say(self, text: str) -> None:
+        """The word in the middle."""
+        self._text = text
+        self.update()
+
+    @property
+    def text(self) -> str:
+        """The word in the middle."""
+        return self._text
 
     def set_area(self, area: QRectF) -> None:
         """The rectangle of the slice on the screen."""
@@ -150,11 +159,11 @@ class Hatch(pg.GraphicsObject):
         """Quiet lines, and a word in the middle."""
         painter.fillRect(self._area, QColor(16, 18, 21))
         painter.fillRect(self._area, QBrush(QColor(52, 57, 64), Qt.BrushStyle.BDiagPattern))
-        text = QFontMetricsF(painter.font()).boundingRect(self.TEXT).adjusted(-14, -8, 14, 8)
+        text = QFontMetricsF(painter.font()).boundingRect(self._text).adjusted(-14, -8, 14, 8)
         text.moveCenter(self._area.center())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(16, 18, 21))
         painter.drawRoundedRect(text, 4.0, 4.0)
         painter.setPen(QColor(150, 158, 168))
-        painter.drawText(text, Qt.AlignmentFlag.AlignCenter, self.TEXT)
+        painter.drawText(text, Qt.AlignmentFlag.AlignCenter, self._text)

@@ -22,6 +22,8 @@ from sdseg_gui.view_state import ViewState
 
 _ZOOM_STEP = 1.25
 _LOOK_AGAIN_MS = 200
+_MISSING = "This slice is missing in its series"
+_STILL_LOADING = "This slice is still being read"
 
 
 class SliceCanvas(QWidget):
@@ -125,11 +127,12 @@ class SliceCanvas(QWidget):
         if case is None:
             return
         index = self._index(case)
-        is_loaded = bool(case.scan.loaded[index])
+        is_loaded, is_missing = bool(case.scan.loaded[index]), index in case.scan.missing
         self._scene.picture.show_slice(case.scan, index, self._view.window)
         self._scene.labels.show_slice(case.label_map.slice(index))
         self._scene.hatch.setVisible(not is_loaded)
-        if not is_loaded:
+        self._scene.hatch.say(_MISSING if is_missing else _STILL_LOADING)
+        if not is_loaded and not is_missing:
             self._look_again.start()
         self._place_frame()
         self._write()

@@ -30,11 +30,11 @@ def place(scan: Volume, index: int) -> list[str]:
         return []
     lines = [f"Slice {index + 1} / {scan.slice_count}"]
     if scan.grid.calibrated:
-        lines.append(position(scan.grid, scan.plane, index))
+        lines.append(position(scan.grid, scan.plane, scan.place(index)))
     return lines
 
 
-def position(grid: Grid, plane: int, index: int) -> str:
+def position(grid: Grid, plane: int, index: float) -> str:
     """Where the middle of a slice lies along its normal, for example "H 12.5 mm"."""
     centre = [(n - 1) / 2 for n in grid.shape]
     centre[plane] = index

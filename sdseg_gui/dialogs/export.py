@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -19,9 +21,42 @@ from PySide6.QtWidgets import (
 )
 
 from engine.domain.case import Case
-from engine.io.kinds import file_stem
+from engine.io.kinds import MaskForm, file_stem
 
-NIFTI, NRRD, PNG, SEG = ".nii.gz", ".nrrd", ".png", ".dcm"
+_NAMES_NOBODY = "It holds no patient data."
+_NAMES_PATIENT = (
+    "The DICOM file repeats the patient, the study and the frame of reference of the scan, or an "
+    "archive could not file it. The manifest holds no patient data."
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A line of the format list: what it says, and what it stands for."""
+
+    text: str
+    form: MaskForm
+    ending: str
+
+
+def formats(case: Case) -> list[Format]:
+    """What a case's mask can be exported as, the likeliest first."""
+    png = "PNG" if case.scan.slice_count == 1 else "PNG, a file for each slice (folder)"
+    found = [
+        Format("NIfTI, on the scan's own grid (.nii.gz)", MaskForm.NIFTI, ".nii.gz"),
+        Format("NRRD, with names as 3D Slicer reads them (.nrrd)", MaskForm.ITK, ".nrrd"),
+        Format("MetaImage (.mha)", MaskForm.ITK, ".mha"),
+        Format("Table of areas and volumes (.csv)", MaskForm.TABLE, ".csv"),
+    ]
+    pictures = Format(png, MaskForm.PNG, ".png")
+    if case.scan.is_picture:
+        return [pictures, Format("Polygons for labelme (.json)", MaskForm.LABELME, ".json"), *found]
+    if case.scan.stored.format == "dicom":
+        found[1:1] = [
+            Format("DICOM SEG, for the archive (.dcm)", MaskForm.SEG, ".dcm"),
+            Format("RT structure set, for planning (.dcm)", MaskForm.RTSTRUCT, ".dcm"),
+        ]
+    return [found[0], pictures, *found[1:]]
 
 
 class ExportDialog(QDialog):
@@ -38,27 +73,26 @@ class ExportDialog(QDialog):
         self.setMinimumWidth(520)
         self._case = case
         self.format = QComboBox()
-        self.format.addItem("NIfTI, on the scan's own grid (.nii.gz)", NIFTI)
-        self.format.addItem("NRRD, with the labels' names as 3D Slicer reads them (.nrrd)", NRRD)
-        one = case.scan.slice_count == 1
-        self.format.addItem("PNG" if one else "PNG, a file for each slice (folder)", PNG)
-        self.format.setCurrentIndex(2 if case.scan.is_picture else 0)
-        if case.scan.stored.format == "dicom":
-            self.format.addItem("DICOM SEG, for the archive; names the patient (.dcm)", SEG)
+        for known in formats(case):
+            self.format.addItem(known.text, known)
         self.place = QLineEdit(str(folder / self._suggestion()))
         self.overlay = QCheckBox("Also write a coloured overlay picture")
+        self.deidentify = QCheckBox("Leave the patient and the study out")
+        self.deidentify.setToolTip("Their attributes stay empty, and the UIDs are replaced.")
+        self._note = QLabel()
+        self._note.setObjectName("Faint")
+        self._note.setWordWrap(True)
+        self.format.currentIndexChanged.connect(self._chosen)
+        self.deidentify.toggled.connect(self._tell)
+        self._lay_out()
+        self._tell()
+
+    def _lay_out(self) -> None:
         browse = QPushButton("Browse ...")
         browse.clicked.connect(self._browse)
-        self.format.currentIndexChanged.connect(self._rename)
         row = QHBoxLayout()
         row.addWidget(self.place)
         row.addWidget(browse)
-        note = QLabel(
-            "A manifest with the model, the seed and who set how many voxels is written beside the "
-            "mask. It holds no patient data. Research use only."
-        )
-        note.setObjectName("Faint")
-        note.setWordWrap(True)
         buttons = QDialogButtonBox()
         buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole).setObjectName("Primary")
         buttons.addButton(QDialogButtonBox.StandardButton.Cancel)
@@ -70,7 +104,8 @@ class ExportDialog(QDialog):
         form.addRow("Format", self.format)
         form.addRow("To", row)
         form.addRow("", self.overlay)
-        form.addRow(note)
+        form.addRow("", self.deidentify)
+        form.addRow(self._note)
         form.addRow(buttons)
 
     @property
@@ -78,16 +113,54 @@ class ExportDialog(QDialog):
         """Where to write."""
         return Path(self.place.text())
 
+    @property
+    def form(self) -> MaskForm:
+        """What to write."""
+        return self._format.form
+
+    @property
+    def _format(self) -> Format:
+        chosen: Format = self.format.currentData()
+        return chosen
+
     def _suggestion(self) -> str:
         stem = f"{file_stem(self._case.name)}_mask"
-        ending = self.format.currentData()
-        return stem if ending == PNG and self._case.scan.slice_count > 1 else stem + ending
+        if self._is_folder():
+            return stem
+        return (f"{stem}_rt" if self.form is MaskForm.RTSTRUCT else stem) + self._format.ending
 
-    def _rename(self) -> None:
+    def _is_folder(self) -> bool:
+        return self.form is MaskForm.PNG and self._case.scan.slice_count > 1
+
+    def _chosen(self) -> None:
         self.place.setText(str(self.path.parent / self._suggestion()))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Says who is named in what is written, and offers to leave them out."""
+        names = self.form in (MaskForm.SEG, MaskForm.RTSTRUCT)
+        self.deidentify.setVisible(names)
+        patient = names and not self.deidentify.isChecked()
+        self._note.setText(
+            "A manifest with the model, the seed and who set how many voxels is written beside the "
+            f"mask. {_NAMES_PATIENT if patient else _NAMES_NOBODY} Research use only."
+        )
+        self._fit()
+
+    def _fit(self) -> None:
+        """As high as the note needs at this width; a dialog does not see to it by itself."""
+        layout = self.layout()
+        if layout is not None:
+            layout.activate()
+            self.resize(self.width(), layout.totalHeightForWidth(self.width()))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """The fonts are known by now."""
+        super().showEvent(event)
+        self._fit()
 
     def _browse(self) -> None:
-        if self.format.currentData() == PNG and self._case.scan.slice_count > 1:
+        if self._is_folder():
             chosen = QFileDialog.getExistingDirectory(self, "Export to", str(self.path.parent))
             chosen = str(Path(chosen) / self._suggestion()) if chosen else ""
         else:

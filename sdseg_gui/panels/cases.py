@@ -148,7 +148,7 @@ def _tip(item: CaseItem) -> str:
 def small_picture(case: Case) -> NDArray[np.uint8]:
     """The slice with most of the mask, or the middle one, small: uint8 [rows, columns, 3]."""
     scan = case.scan
-    touched = case.label_map.origins.touched
+    touched = [n for n in case.label_map.origins.touched if scan.loaded[n]]
     index = touched[len(touched) // 2] if touched else scan.slice_count // 2
     step = max(1, max(scan.slice_shape) // (THUMBNAIL * 4))
     level, width = default_window(scan)

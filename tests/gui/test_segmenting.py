@@ -12,7 +12,8 @@ from engine.domain.box import Box
 from engine.domain.label_map import Origin
 from engine.models.store import list_models
 from engine.system.paths import user_data_dir
-from tests.gui.helpers import held, notice, open_path, paint, segment, voxels
+from tests.engine.io.phantoms import Series
+from tests.gui.helpers import PATIENCE_MS, held, notice, open_path, paint, segment, voxels
 from tests.tiny_model import save_tiny
 
 
@@ -122,3 +123,20 @@ def test_what_was_said_of_one_case_does_not_stay_over_the_next(
     window.commands["case.next"].trigger()
     idle(window)
     assert not any("kept" in text for text in window.notice_bar.texts)
+
+
+def test_a_series_with_a_gap_is_segmented_as_a_whole_only_after_a_question(
+    window, qtbot, idle, tmp_path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 900, (6, 40, 48), np.int16)
+    open_path(window, idle, Series(noise).write(tmp_path / "s", skip=(2,)))
+    window.segment_panel.model_chosen.emit("tiny")
+    idle(window)
+    window.commands["segment.volume"].trigger()
+    idle(window)
+    assert "1 slice is missing in s and will stay empty." in notice(window)
+    assert voxels(window) == 0
+    with qtbot.waitSignal(window.document.job_finished, timeout=PATIENCE_MS):
+        window.notice_bar.current.choices[0].act()
+    filled = window.document.label_map.array.any(axis=(1, 2))
+    assert np.flatnonzero(~filled).tolist() == [2]

@@ -182,13 +182,24 @@ def test_several_cases_do_not_go_into_one_file(
     assert "2 cases" in line and not (tmp_path / "m.png").exists()
 
 
-@pytest.mark.parametrize("name", ["m.jpg", "m.dcm", "m.nhdr", "m.json"])
-def test_endings_that_hold_no_mask_are_refused(
+@pytest.mark.parametrize("name", ["m.jpg", "m.dcm", "m.nhdr"])
+def test_endings_that_hold_no_mask_of_a_picture_are_refused(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     source = picture(tmp_path / "a.png")
     line = refused(capsys, "segment", source, "--model", model, "--output", tmp_path / name)
     assert Path(name).suffix in line and not (tmp_path / name).exists()
+
+
+def test_polygons_of_a_volume_and_maps_as_a_table_are_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("segment", volume(tmp_path / "head.nii.gz"), "--model", model, "--output")
+    assert "labelme knows pictures" in refused(capsys, *words, tmp_path / "m.json")
+    for name in ("p.csv", "p.dcm", "p.json"):
+        line = refused(capsys, *words, tmp_path / "m.nii", "--probability", tmp_path / name)
+        assert f"can't be written as {Path(name).suffix}" in line
+    assert [p.name for p in tmp_path.iterdir()] == ["head.nii.gz"]
 
 
 def test_a_volume_does_not_go_into_a_png(

@@ -108,7 +108,7 @@ class Series:
         ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CT
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
         ds.StudyInstanceUID, ds.SeriesInstanceUID = self.study, self.uid
-        ds.FrameOfReferenceUID = f"{self.study}.1"[-64:]
+        ds.FrameOfReferenceUID = self.study
         ds.SeriesNumber, ds.Modality = self.number, "CT"
         ds.PatientName, ds.PatientID = "Canary^Cuthbert", "CANARY-4711"
         ds.ImageOrientationPatient = [float(v) for v in (*self.row, *self.column)]

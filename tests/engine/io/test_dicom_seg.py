@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import highdicom as hd
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from phantoms import Series, distinct, draw, plain, sha256_of, two_segments, wri
 from pydicom import dcmread
 
 from engine.domain.label_map import Origin
+from engine.domain.labels import LabelList
 from engine.domain.manifest import ModelUse
 from engine.errors import ChoiceNeeded, UserError
 from engine.io import open_case, read_mask, save_mask
@@ -228,3 +231,71 @@ def test_a_series_of_another_kind_is_no_mask(tmp_path):
     case, _ = written(tmp_path, Series(distinct((6, 5, 6))))
     with pytest.raises(UserError, match="IM0000"):
         read_mask(tmp_path / "s" / "IM0000.dcm", case)
+
+
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+def test_names_in_any_script_reach_the_mask(tmp_path, form):
+    tags = {"SpecificCharacterSet": "ISO_IR 126", "PatientName": "Διονυσιος"}
+    case = open_case(plain(tags=tags).write(tmp_path / "s"))
+    draw(case, BOXES[0])
+    case.labels = LabelList((replace(next(iter(case.labels)), name="Leber, größer"),))
+    path = save_mask(case, tmp_path / "m.dcm", form=form)[0]
+    ds = dcmread(path)
+    assert str(ds.PatientName) == "Διονυσιος" and ds.SpecificCharacterSet == "ISO_IR 192"
+    _, labels = read_mask(path, case)
+    assert labels is not None and next(iter(labels)).name == "Leber, größer"
+    odd = open_case(plain(tags={"SpecificCharacterSet": ""}).write(tmp_path / "odd"))
+    draw(odd, BOXES[0])
+    save_mask(odd, tmp_path / "odd.dcm", form=form)
+
+
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+def test_without_names_a_mask_holds_nothing_of_the_patient(tmp_path, form):
+    person = {
+        "PatientBirthDate": "19470711", "PatientSex": "F", "AccessionNumber": "CANARY-1",
+        "StudyID": "CANARY-2", "StudyDate": "20010203", "StudyTime": "040506",
+        "ReferringPhysicianName": "Canary^Doctor", "OtherPatientIDs": "CANARY-3",
+        "PatientAge": "054Y", "StudyDescription": "CANARY-4", "InstitutionName": "CANARY-5",
+        "PatientComments": "CANARY-6", "EthnicGroup": "CANARY-7", "OperatorsName": "CANARY-8",
+    }  # fmt: skip
+    series = plain(tags=person)
+    case = open_case(series.write(tmp_path / "s"))
+    draw(case, *BOXES)
+    named = save_mask(case, tmp_path / "named.dcm", form=form)[0].read_bytes()
+    assert b"CANARY-4711" in named and series.study.encode() in named
+    path = save_mask(case, tmp_path / "plain.dcm", form=form, deidentify=True)[0]
+    content = path.read_bytes()
+    uids = [ds.SOPInstanceUID for ds in map(dcmread, (tmp_path / "s").iterdir())]
+    told = ["Canary", "CANARY", "19470711", "20010203", "040506", "054Y", series.study, series.uid]
+    assert [word for word in (*told, *uids) if word.encode() in content] == []
+    assert dcmread(path).PatientIdentityRemoved == "YES"
+    assert np.array_equal(read_mask(path, case)[0], case.label_map.array)
+    again = save_mask(case, tmp_path / "again.dcm", form=form, deidentify=True)[0]
+    assert dcmread(again).StudyInstanceUID == dcmread(path).StudyInstanceUID != series.study
+
+
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+def test_frames_of_one_place_are_no_dicom_mask(tmp_path, form):
+    series = plain(step=(0, 0, 0))
+    ds = series.enhanced()
+    ds.save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    case = open_case(tmp_path / "film.dcm")
+    draw(case, BOXES[0])
+    with pytest.raises(UserError, match="follow in time"):
+        save_mask(case, tmp_path / "m.dcm", form=form)
+
+
+def test_a_seg_of_another_grid_is_resampled_where_that_is_asked_for(tmp_path):
+    case, path = written(tmp_path, plain())
+    finer = plain(12, step=(0, 0, 1.25))
+    other = open_case(finer.write(tmp_path / "finer"))
+    with pytest.raises(ChoiceNeeded) as error:
+        read_mask(path, other)
+    assert error.value.about == "resample"
+    array, _ = read_mask(path, other, resample="nearest")
+    assert np.array_equal(array[::2], case.label_map.array)
+    assert np.array_equal(read_mask(path, case, resample="nearest")[0], case.label_map.array)
+    away = open_case(plain(origin=(900.0, 15.0, 100.0)).write(tmp_path / "away"))
+    with pytest.raises(UserError) as error:
+        read_mask(path, away)
+    assert not isinstance(error.value, ChoiceNeeded)

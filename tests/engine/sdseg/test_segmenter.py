@@ -107,6 +107,16 @@ def test_only_loaded_slices_are_run(segmenter: Segmenter) -> None:
     assert sorted(answers(segmenter, request_of(scan))) == [0, 2, 3, 5]
 
 
+def test_uneven_slices_are_segmented_one_by_one_and_not_across(segmenter: Segmenter) -> None:
+    even = mr_scan()
+    scan = replace(even, places=np.array([0, 1.5, 2.1, 3.0, 3.9, 5.0]))
+    found, known = answers(segmenter, request_of(scan)), answers(segmenter, request_of(even))
+    assert sorted(found) == list(range(6))
+    np.testing.assert_array_equal(found[3].probability, known[3].probability)
+    with pytest.raises(UserError, match="sagittal slices across them can't be segmented"):
+        answers(segmenter, request_of(scan, plane=2, slices=range(48)))
+
+
 @pytest.mark.parametrize("box", [None, Box((1, 4, 3), (6, 36, 40))])
 def test_a_missing_slice_stays_empty_whatever_the_plane(entry: ModelEntry, box: Box | None) -> None:
     """What a slice cut the other way says of columns that were never measured is not said."""

@@ -1,0 +1,131 @@
+"""labelme's JSON out and in: a polygon a part of a label, in pixels of the upright picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.case import Case
+from engine.errors import UserError
+from engine.imaging.contours import Points, fill, outlines
+from engine.io.kinds import reading
+from engine.io.mask_placing import SAME_SCAN, put_labels
+from engine.io.replacing import GENERATOR
+from engine.system.atomic import atomic_write_text
+
+_VERSION = "5.0.0"  # of the file's layout
+_CENTRE = 0.5  # labelme counts from the corner of the first pixel, we from its centre
+_MAX_BYTES = 256 * 2**20
+_MOST = 255
+
+
+def check_picture(path: Path, case: Case) -> None:
+    """Raises UserError unless the case is a picture."""
+    if not case.scan.is_picture:
+        raise UserError(
+            f"{path.name} can't be written: labelme knows pictures, and {case.name} is a scan.",
+            hint="Name a .nii.gz file, or export the slices as PNG.",
+        )
+
+
+def write_labelme(path: Path, array: NDArray[np.uint8], case: Case) -> None:
+    """Writes the labels of a picture as polygons, all of it or nothing.
+
+    A hole is joined to its outline by a cut without width, since labelme knows no holes. The
+    picture itself is not put into the file, only its name.
+
+    Args:
+        path: ends in .json.
+        array: uint8 ``[1, j, i]``.
+        case: a picture.
+
+    Raises:
+        UserError: the case is no picture.
+    """
+    check_picture(path, case)
+    plane = array[0]  # upright, as labelme shows a picture too
+    names = {label.id: label.name for label in case.labels}
+    shapes = [
+        _shape(names.get(int(value), str(value)), points)
+        for value in np.unique(plane)
+        if value
+        for points in outlines(plane == value)
+    ]
+    content = {
+        "version": _VERSION,
+        "generator": GENERATOR,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": case.source.name,
+        "imageData": None,
+        "imageHeight": plane.shape[0],
+        "imageWidth": plane.shape[1],
+    }
+    atomic_write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _shape(name: str, points: Points) -> dict[str, Any]:
+    return {
+        "label": name,
+        "points": (points + _CENTRE).tolist(),
+        "group_id": None,
+        "description": "",
+        "shape_type": "polygon",
+        "flags": {},
+    }
+
+
+def read_labelme(
+    path: Path, case: Case, overlap: str = ""
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """Polygons and rectangles as labels, numbered in the order in which their names first stand.
+
+    Args:
+        path: of the file.
+        case: the picture it was drawn on.
+        overlap: as `put_labels` wants it.
+
+    Returns:
+        uint8 ``[1, j, i]``, and the labels' names.
+
+    Raises:
+        ChoiceNeeded: shapes of two labels overlap, and nothing was chosen.
+        UserError: it is damaged, of another picture, or holds shapes that are no areas.
+    """
+    with reading(path):
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path.name} has more than the {_MAX_BYTES >> 20} MB that open.")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or "shapes" not in content:
+            raise UserError(f"{path.name} is no file of labelme.", hint="Open a .json of labelme.")
+        shape = case.scan.slice_shape
+        if not case.scan.is_picture or (content["imageHeight"], content["imageWidth"]) != shape:
+            raise UserError(f"{path.name} belongs to another picture.", hint=SAME_SCAN)
+        plane = np.zeros((1, *shape), dtype=np.uint8)
+        numbers: dict[str, int] = {}
+        for entry in content["shapes"]:
+            number = numbers.setdefault(str(entry["label"]), len(numbers) + 1)
+            if number > _MOST:
+                raise UserError(f"{path.name} holds more than {_MOST} labels.")
+            rows, columns = np.nonzero(fill([_polygon(path, entry)], shape))
+            place = np.stack([columns, rows, np.zeros_like(rows)])
+            put_labels(path, plane, place, np.full(rows.size, number, dtype=np.uint8), overlap)
+        return plane, {n: name for name, n in numbers.items()}
+
+
+def _polygon(path: Path, entry: dict[str, Any]) -> Points:
+    points = np.array(entry["points"], dtype=np.float64).reshape(-1, 2) - _CENTRE
+    kind = entry.get("shape_type", "polygon")
+    if kind == "rectangle" and len(points) == 2:
+        (x0, y0), (x1, y1) = points
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    if kind != "polygon" or not np.isfinite(points).all():
+        raise UserError(
+            f"{path.name} holds a shape of kind {kind}, which is no area.",
+            hint="Polygons and rectangles can be opened.",
+        )
+    return points

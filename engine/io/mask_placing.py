@@ -1,0 +1,73 @@
+"""Label values onto the grid of a case, and what only a person can tell about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.case import Case
+from engine.domain.grid import Grid
+from engine.errors import Choice, ChoiceNeeded, UserError
+from engine.imaging.resampling import grids_meet
+
+FIRST, LAST = "first", "last"  # which of two overlapping segments gets a voxel
+NEAREST = "nearest"
+SAME_SCAN = "Open the mask that was drawn on this very scan."
+
+
+def put_labels(
+    path: Path,
+    found: NDArray[np.uint8],
+    place: NDArray[np.intp],
+    new: NDArray[np.uint8],
+    overlap: str,
+) -> None:
+    """Writes labels into an array, unless a voxel has another one already.
+
+    Args:
+        path: for the sentences.
+        found: uint8 ``[k, j, i]``, changed in place.
+        place: voxels (i, j, k), ``[3, n]``.
+        new: label of each.
+        overlap: FIRST or LAST, or "" to ask.
+
+    Raises:
+        ChoiceNeeded: a voxel would get two labels.
+    """
+    i, j, k = place
+    old = found[k, j, i]
+    taken = (old != 0) & (old != new)
+    if taken.any() and overlap not in (FIRST, LAST):
+        raise ChoiceNeeded(
+            f"Segments of {path.name} overlap, and a voxel can have one label.",
+            hint="Choose which gets it: the segment of the lower or of the higher number "
+            "(--overlap first, --overlap last).",
+            about="overlap",
+            choices=[Choice(FIRST, "the lower number gets it"), Choice(LAST, "the higher number")],
+        )
+    higher = np.maximum(old, new) if overlap == LAST else np.minimum(old, new)
+    found[k, j, i] = np.where(taken, higher, new)
+
+
+def other_grid(path: Path, case: Case, grid: Grid) -> UserError:
+    """A mask on another grid: asked about where both share some space, refused where not."""
+    target, even = case.scan.grid, case.scan.is_even
+    if not (even and grid.calibrated and target.calibrated and grids_meet(grid, target)):
+        return UserError(
+            f"{path.name} lies on another grid ({_text(grid)}) than {case.name} ({_text(target)}).",
+            hint=SAME_SCAN,
+        )
+    return ChoiceNeeded(
+        f"{path.name} lies on another grid ({_text(grid)}) than {case.name} ({_text(target)}).",
+        hint="Have it resampled by the nearest voxel (--resample), or open the mask that was drawn "
+        "on this very scan.",
+        about="resample",
+        choices=[Choice(NEAREST, "resample it by the nearest voxel")],
+    )
+
+
+def _text(grid: Grid) -> str:
+    shape = " x ".join(str(n) for n in grid.shape[::-1])
+    return f"{shape} voxels of {' x '.join(f'{s:.3g}' for s in grid.spacing[::-1])} mm"

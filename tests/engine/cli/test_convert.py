@@ -1,0 +1,160 @@
+"""`convert`: every format out of every format, on the grid of the scan."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.io import open_case, read_mask, save_mask
+from tests.engine.cli.calls import refused, sdseg
+from tests.engine.io.phantoms import distinct, draw, plain, sha256_of, two_segments, write_nifti
+
+ENDINGS = ("m.nii.gz", "m.nii", "m.nrrd", "m.mha", "m.dcm", "rt.dcm", "pngs")
+
+
+@pytest.fixture
+def ct(tmp_path):
+    """A CT of 6 slices with two labels."""
+    case = open_case(plain().write(tmp_path / "ct"))
+    draw(case, np.s_[0:2, 1:4, 0:2], np.s_[3:5, 0:2, 3:6])
+    return case
+
+
+def convert(mask, like, output, *options) -> int:
+    form = ("--as", "rtstruct") if output.name.startswith("rt") else ()
+    return sdseg("convert", mask, "--like", like, "--output", output, *form, *options)
+
+
+def said(capsys, *words) -> str:
+    """All that a refused call says, hint and all."""
+    assert sdseg(*words) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("error: ") and "Traceback" not in text
+    return text
+
+
+def test_any_format_becomes_any_other_on_the_same_voxels(ct, tmp_path):
+    before = sha256_of(tmp_path / "ct")
+    made = [tmp_path / "a" / name for name in ENDINGS]
+    for path in made:
+        save_mask(ct, path, form="rtstruct" if path.name == "rt.dcm" else "")
+        (path.parent / f"{path.name.split('.')[0]}.manifest.json").unlink(missing_ok=True)
+    for first, second in zip(made, [*made[1:], made[0]], strict=True):
+        output = tmp_path / "b" / second.name
+        assert convert(first, tmp_path / "ct", output) == 0, (first, second)
+        assert np.array_equal(read_mask(output, ct)[0], ct.label_map.array), (first, second)
+    assert sha256_of(tmp_path / "ct") == before
+
+
+def test_the_report_and_the_manifest_say_what_was_written(ct, tmp_path, capsys):
+    mask, output = tmp_path / "m.nrrd", tmp_path / "out.dcm"
+    save_mask(ct, mask)
+    assert convert(mask, tmp_path / "ct", output, "--json", tmp_path / "r.json") == 0
+    told = json.loads((tmp_path / "r.json").read_text())
+    assert told["outputs"] == [str(output)] and told["voxels"] == {"part 1": 12, "part 2": 12}
+    manifest = json.loads((tmp_path / "out.manifest.json").read_text())
+    assert manifest["voxels"]["1"] == {"total": 12, "hand": 0, "model": 0}
+    assert "part 1: 12 voxels" in capsys.readouterr().out
+
+
+def test_a_table_tells_millilitres_and_square_millimetres(ct, tmp_path):
+    save_mask(ct, tmp_path / "m.nii.gz")
+    assert convert(tmp_path / "m.nii.gz", tmp_path / "ct", tmp_path / "t.csv") == 0
+    with (tmp_path / "t.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["name"] for row in rows] == ["part 1", "part 2"]
+    voxel = 0.7 * 0.9 * 2.5 / 1000
+    assert float(rows[0]["volume_ml"]) == pytest.approx(12 * voxel, abs=1e-4)
+    assert float(rows[0]["largest_area_mm2"]) == pytest.approx(6 * 0.7 * 0.9, abs=1e-3)
+    assert (rows[1]["slices"], rows[1]["largest_slice"]) == ("2", "3")
+    assert "Canary" not in (tmp_path / "t.csv").read_text()
+
+
+def test_a_picture_has_pixels_and_a_share_but_no_millimetres(tmp_path):
+    Image.fromarray(distinct((9, 12), np.uint8)).save(tmp_path / "eye.png")
+    case = open_case(tmp_path / "eye.png")
+    draw(case, np.s_[0:1, 2:5, 3:9])
+    case.labels = case.labels.changed(1, name="=SUM(A1)")
+    save_mask(case, tmp_path / "t.csv")
+    (row,) = csv.DictReader((tmp_path / "t.csv").read_text().splitlines())
+    assert (row["voxels"], row["share_of_picture"]) == ("18", f"{18 / 108:.6f}")
+    assert row["volume_ml"] == row["largest_area_mm2"] == ""
+    assert row["name"].startswith("'"), "no table program may take a name for a formula"
+
+
+def test_a_table_of_nothing_says_so_and_is_replaced(tmp_path):
+    case = open_case(write_nifti(tmp_path / "a.nii", distinct((4, 5, 6)), np.eye(4)))
+    for _ in range(2):
+        save_mask(case, tmp_path / "t.csv")
+    (row,) = csv.DictReader((tmp_path / "t.csv").read_text().splitlines())
+    assert (row["name"], row["voxels"]) == ("nothing is drawn", "0")
+
+
+def test_another_grid_is_refused_and_resampled_where_asked(ct, tmp_path, capsys):
+    half = ct.scan.grid.affine @ np.diag([0.5, 0.5, 0.5, 1])
+    half[:3, 3] -= half[:3, :3].sum(axis=1) / 2  # eight voxels share the centre of one
+    finer = write_nifti(tmp_path / "finer.nii.gz", distinct((12, 10, 12)), half)
+    mask = save_mask(ct, tmp_path / "m.nii.gz")[0]
+    text = said(capsys, "convert", mask, "--like", finer, "--output", tmp_path / "o.nii")
+    assert "another grid" in text and "--resample" in text and not (tmp_path / "o.nii").exists()
+    assert convert(tmp_path / "m.nii.gz", finer, tmp_path / "o.nii", "--resample") == 0
+    array, _ = read_mask(tmp_path / "o.nii", open_case(finer))
+    blocks = ct.label_map.array.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    assert np.array_equal(array, blocks)
+
+
+def test_overlaps_and_fractions_are_asked_about_by_option(tmp_path, capsys):
+    blank = dict.fromkeys(
+        ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyDate", "StudyTime", "StudyID",
+         "ReferringPhysicianName"), ""
+    )  # fmt: skip
+    case = open_case(plain(tags=blank).write(tmp_path / "ct"))
+    first, second = np.zeros((2, 6, 5, 6), np.uint8)
+    first[1:4], second[2:5] = 1, 1
+    path = two_segments(tmp_path / "o.dcm", case, "BINARY", first, second)
+    words = ("convert", path, "--like", tmp_path / "ct", "--output", tmp_path / "o.nii")
+    assert "--overlap first" in said(capsys, *words)
+    assert sdseg(*words, "--overlap", "first") == 0
+    part = two_segments(tmp_path / "f.dcm", case, "FRACTIONAL", first * 0.6, second * 0.0)
+    words = ("convert", part, "--like", tmp_path / "ct", "--output", tmp_path / "f.nii")
+    assert "--threshold 0.5" in said(capsys, *words)
+    assert sdseg(*words, "--threshold", "0.5") == 0
+
+
+def test_wrong_usage_ends_with_2_and_what_can_t_be_with_1(ct, tmp_path, capsys):
+    save_mask(ct, tmp_path / "m.nii.gz")
+    mask, scan = tmp_path / "m.nii.gz", tmp_path / "ct"
+    assert sdseg("convert", mask, "--output", tmp_path / "o.nii") == 2
+    assert sdseg("convert", mask, "--like", scan, "--output", tmp_path / "o.nii", "--as", "x") == 2
+    assert (
+        sdseg("convert", mask, "--like", scan, "--output", tmp_path / "o", "--threshold", "0") == 2
+    )
+    words = ("convert", mask, "--like", scan, "--output")
+    assert "can't be written as seg" in refused(capsys, *words, tmp_path / "o.nii", "--as", "seg")
+    assert "labelme knows pictures" in refused(capsys, *words, tmp_path / "o.json")
+    assert "never overwritten" in refused(capsys, *words, mask)
+    assert "was not found" in refused(
+        capsys, *words[:1], tmp_path / "no.nii", *words[2:], tmp_path / "o.nii"
+    )
+
+
+def test_who_drew_a_foreign_mask_is_not_claimed_to_be_known(ct, tmp_path):
+    from pydicom import dcmread
+
+    save_mask(ct, tmp_path / "m.nii.gz")
+    assert convert(tmp_path / "m.nii.gz", tmp_path / "ct", tmp_path / "o.dcm") == 0
+    segment = dcmread(tmp_path / "o.dcm").SegmentSequence[0]
+    assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
+    assert segment.SegmentAlgorithmName == "unknown"
+
+
+def test_deidentify_leaves_the_patient_out(ct, tmp_path):
+    save_mask(ct, tmp_path / "m.nii.gz")
+    assert convert(tmp_path / "m.nii.gz", tmp_path / "ct", tmp_path / "o.dcm", "--deidentify") == 0
+    assert b"CANARY" not in (tmp_path / "o.dcm").read_bytes()
+    assert convert(tmp_path / "m.nii.gz", tmp_path / "ct", tmp_path / "p.dcm") == 0
+    assert b"CANARY" in (tmp_path / "p.dcm").read_bytes()

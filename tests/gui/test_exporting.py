@@ -1,0 +1,112 @@
+"""Masks out by the dialog, and in: of another grid, and those that lie beside a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+
+from engine.io import open_case, read_mask
+from engine.io.kinds import MaskForm
+from sdseg_gui.dialogs.export import ExportDialog, formats
+from tests.engine.io.phantoms import distinct, plain, write_nifti
+from tests.gui.helpers import notice, open_path, paint, voxels
+
+
+def answer(monkey) -> None:
+    """Lets a person act in the dialog that opens next."""
+
+    def act() -> None:
+        dialog = QApplication.activeModalWidget()
+        assert isinstance(dialog, ExportDialog)
+        monkey(dialog)
+        dialog.accept()
+
+    QTimer.singleShot(0, act)
+
+
+def choose(dialog: ExportDialog, form: MaskForm) -> None:
+    forms = [dialog.format.itemData(n).form for n in range(dialog.format.count())]
+    dialog.format.setCurrentIndex(forms.index(form))
+
+
+def test_each_kind_of_case_is_offered_what_it_can_be_written_as(tmp_path):
+    Image.fromarray(distinct((9, 12), np.uint8)).save(tmp_path / "eye.png")
+    nifti = open_case(write_nifti(tmp_path / "a.nii", distinct((4, 5, 6)), np.eye(4)))
+    picture, dicom = open_case(tmp_path / "eye.png"), open_case(plain().write(tmp_path / "s"))
+    said = {case.name: [f.form for f in formats(case)] for case in (nifti, picture, dicom)}
+    assert said["eye"][0] is MaskForm.PNG and MaskForm.LABELME in said["eye"]
+    assert said["a"][0] is MaskForm.NIFTI and not {MaskForm.SEG, MaskForm.LABELME} & {*said["a"]}
+    assert {MaskForm.SEG, MaskForm.RTSTRUCT, MaskForm.TABLE} <= {*said["s"]}
+
+
+@pytest.mark.parametrize("form", [MaskForm.SEG, MaskForm.RTSTRUCT])
+@pytest.mark.parametrize("plainly", [False, True])
+def test_dicom_out_of_the_dialog(window, qtbot, idle, tmp_path, form, plainly):
+    open_path(window, idle, plain().write(tmp_path / "s"))
+    paint(window, 2)
+
+    def act(dialog: ExportDialog) -> None:
+        assert dialog.deidentify.isHidden() and "no patient data" in dialog._note.text()
+        choose(dialog, form)
+        assert not dialog.deidentify.isHidden() and "repeats the patient" in dialog._note.text()
+        assert dialog.path.suffix == ".dcm"
+        dialog.deidentify.setChecked(plainly)
+        assert ("repeats the patient" in dialog._note.text()) is not plainly
+        note = dialog._note
+        assert note.height() >= note.heightForWidth(note.width()), "all of it can be read"
+        dialog.place.setText(str(tmp_path / "out.dcm"))
+
+    answer(act)
+    window.commands["export.mask"].trigger()
+    idle(window)
+    array, _ = read_mask(tmp_path / "out.dcm", window.document.case)
+    assert np.array_equal(array, window.document.label_map.array) and array.any()
+    assert (b"CANARY" in (tmp_path / "out.dcm").read_bytes()) is not plainly
+
+
+def test_a_structure_set_opens_as_a_mask(window, idle, tmp_path):
+    open_path(window, idle, plain().write(tmp_path / "s"))
+    paint(window, 2)
+    made = window.document.label_map.array.copy()
+    window.commands["export.mask"].trigger(path=tmp_path / "rt.dcm", form="rtstruct")
+    idle(window)
+    window.commands["edit.undo"].trigger()
+    assert voxels(window) == 0
+    window.commands["case.open_mask"].trigger(path=tmp_path / "rt.dcm")
+    idle(window)
+    assert np.array_equal(window.document.label_map.array, made)
+
+
+def test_a_mask_of_another_grid_is_resampled_after_a_question(window, idle, tmp_path):
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    scan = write_nifti(tmp_path / "scan.nii", distinct((8, 9, 10)), affine)
+    finer = affine @ np.diag([0.5, 0.5, 0.5, 1])
+    mask = write_nifti(tmp_path / "mask.nii", np.ones((16, 18, 20), np.uint8), finer)
+    open_path(window, idle, scan)
+    window.commands["case.open_mask"].trigger(path=mask)
+    idle(window)
+    assert "another grid" in notice(window) and voxels(window) == 0
+    window.notice_bar.choose("Resample it by the nearest voxel")
+    idle(window)
+    assert voxels(window) == 8 * 9 * 10
+    window.commands["edit.undo"].trigger()
+    assert voxels(window) == 0
+
+
+def test_a_mask_beside_a_picture_is_offered_and_opens(window, idle, tmp_path):
+    picture, values = distinct((9, 12), np.uint8), np.zeros((9, 12), np.uint8)
+    values[2:5, 3:9] = 1
+    Image.fromarray(picture).save(tmp_path / "eye.png")
+    Image.fromarray(picture).save(tmp_path / "plain.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(values).save(tmp_path / "masks" / "eye.png")
+    open_path(window, idle, tmp_path / "eye.png")
+    assert "A mask lies beside eye." in window.notice_bar.texts and voxels(window) == 0
+    window.notice_bar.choose("Open eye.png")
+    idle(window)
+    assert np.array_equal(window.document.label_map.array[0], values)
+    open_path(window, idle, tmp_path / "plain.png")
+    assert not any("lies beside" in text for text in window.notice_bar.texts)
