@@ -25,10 +25,14 @@ def masks_beside(case: Case) -> list[Path]:
     First those that this program wrote of the very same scan, as their manifests say; then names
     such as ``eye_mask.png``, ``seg-eye.nii.gz`` or labelme's ``eye.json`` in the same folder; then
     the same name in a folder ``masks`` (``labels``, ``labelsTr``, ...) below it or beside it.
-    Nothing is opened but manifests.
+    Nothing is opened but manifests. Of a DICOM folder: the segmentations and structure sets in it.
     """
     source = case.source
-    if not source.is_file() or case.scan.stored.format == "dicom":
+    if case.scan.stored.format == "dicom":
+        from engine.io.dicom_beside import masks_of
+
+        return masks_of(case) if source.is_dir() else []
+    if not source.is_file():
         return []
     endings = _endings(case)
     stem = stem_of(source)

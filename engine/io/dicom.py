@@ -122,8 +122,8 @@ def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], l
         )
     images, volume = series[0].images, series[0].volume
     remarks: list[str] = []
-    if found.skipped:
-        count = found.skipped
+    if found.others:
+        count = len(found.others)
         remarks.append(f"{count} file{'s are' if count > 1 else ' is'} no image; left out.")
     if len(volume) < len(images):
         remarks.append(f"{len(images) - len(volume)} localizer images were left out.")

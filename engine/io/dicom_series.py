@@ -63,12 +63,12 @@ class Found:
     Attributes:
         series: at least one.
         patient: of the first image.
-        skipped: number of files that hold no image.
+        others: files that hold no image: reports, masks, anything else.
     """
 
     series: tuple[SeriesFound, ...]
     patient: Patient
-    skipped: int
+    others: tuple[Path, ...]
 
 
 _FOUND: dict[tuple[Path, tuple[tuple[Path, int, int], ...]], Found] = {}  # the oldest first
@@ -103,13 +103,14 @@ def find_series(path: Path, check: Check | None = None) -> Found:
 def _read(path: Path, files: Sequence[Path], check: Check | None) -> Found:
     """What the files hold."""
     images: list[ImageHeader] = []
-    patient, skipped = Patient("", ""), 0
+    others: list[Path] = []
+    patient = Patient("", "")
     for file in files:
         if check:
             check()
         header = _header(file)
         if header is None:
-            skipped += 1
+            others.append(file)
             continue
         patient = patient if images else header[1]
         images += header[0]
@@ -122,7 +123,7 @@ def _read(path: Path, files: Sequence[Path], check: Check | None) -> Found:
     for image in images:
         groups.setdefault(image.series, []).append(image)
     series = tuple(SeriesFound(uid, tuple(group)) for uid, group in groups.items())
-    return Found(series, patient, skipped)
+    return Found(series, patient, tuple(others))
 
 
 def likeliest(series: Sequence[SeriesFound]) -> int:

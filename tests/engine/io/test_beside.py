@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from phantoms import distinct, draw, write_nifti
+from phantoms import distinct, draw, plain, write_nifti
 from PIL import Image
 
 from engine.io import open_case, save_mask
@@ -60,3 +60,19 @@ def test_volumes_have_volumes_and_nnunet_s_names_are_known(tmp_path):
     write_nifti(tmp_path / "labelsTr" / "a.nii.gz", np.zeros((4, 5, 6), np.uint8), np.eye(4))
     picture(tmp_path / "labelsTr" / "a.png")
     assert masks_beside(open_case(scan)) == [tmp_path / "labelsTr" / "a.nii.gz"]
+
+
+def test_masks_among_the_images_of_a_dicom_folder(tmp_path):
+    folder = plain().write(tmp_path / "s")
+    case = open_case(folder)
+    assert masks_beside(case) == []
+    draw(case, np.s_[0:2, 1:4, 0:2])
+    seg = save_mask(case, folder / "a.dcm")[0]
+    rt = save_mask(case, folder / "b.dcm", form="rtstruct")[0]
+    (folder / "notes.txt").write_text("nothing")
+    assert masks_beside(open_case(folder)) == [seg, rt]
+    other = open_case(plain().write(tmp_path / "other"))
+    draw(other, np.s_[0:2, 1:4, 0:2])
+    save_mask(other, folder / "c.dcm")
+    assert masks_beside(open_case(folder)) == [seg, rt], "c.dcm names another series"
+    assert masks_beside(open_case(folder / "IM0000.dcm")) == []
