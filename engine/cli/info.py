@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         UserError: nothing there can be opened.
     """
     from engine.io import list_cases, list_parts, open_case
+    from engine.io.beside import masks_beside
 
     if args.series:
         chosen = [(path, args.series) for path in list_cases(args.path)]
@@ -37,8 +38,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for path, series in chosen:
         case = open_case(path, series=series, time=args.time)
-        rows.append(_row(case))
+        masks = [str(mask) for mask in masks_beside(case)]
+        rows.append({**_row(case), "masks": masks})
         print(_text(case))
+        for mask in masks:
+            print(f"  mask beside it: {mask}")
         for warning in case.warnings:
             say_warning(warning)
     return {"cases": rows}

@@ -112,3 +112,12 @@ def test_what_can_t_be_opened_is_refused_by_name(
 def test_no_path_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert sdseg("info") == 2
     assert "usage: sdseg info" in capsys.readouterr().err
+
+
+def test_masks_beside_a_picture_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = picture(tmp_path / "eye.png")
+    mask = picture(tmp_path / "masks" / "eye.png")
+    assert info(tmp_path, source)[0]["masks"] == [str(mask)]
+    assert f"mask beside it: {mask}" in capsys.readouterr().out
