@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import sys
 import threading
+import time
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import IO, Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from engine.errors import UserError
@@ -27,6 +30,10 @@ DECODE_S, BYTES_A_SECOND = 4.0, 20e6
 IDLE_S = 60.0
 # Beyond the file and what comes of it: what a decoder needs for itself.
 ROOM_BYTES, TIMES = 512 * 2**20, 8
+# What a header promises counts up to here: pictures are packed to a hundredth at most, and a
+# damaged size must not buy hours and all memory.
+MOST_BYTES, MOST_TIMES = 64 * 2**20, 100
+OWNER_S = 1.0  # how often the child looks whether its owner still lives
 _HINT = "The file is damaged, or its kind of compression is not installed."
 
 
@@ -39,6 +46,7 @@ class ContainedDecoder:
     def __init__(self) -> None:
         self._child: Popen[bytes] | None = None
         self._watch: ChildWatch | None = None
+        self._is_ready = False
         self._turn = threading.Lock()
 
     def read(self, path: Path, frame: int | None, pixel_bytes: int) -> NDArray[Any]:
@@ -62,14 +70,16 @@ class ContainedDecoder:
 
     def _read(self, path: Path, frame: int | None, pixel_bytes: int) -> NDArray[Any]:
         size = path.stat().st_size
-        more = ROOM_BYTES + TIMES * pixel_bytes + 2 * size
-        child, watch = self._ready(DECODE_S + (pixel_bytes + size) / BYTES_A_SECOND, more)
+        unpacked = min(pixel_bytes, MOST_BYTES + MOST_TIMES * size)
+        more = ROOM_BYTES + TIMES * unpacked + 2 * size
+        child, watch = self._ready(DECODE_S + (unpacked + size) / BYTES_A_SECOND, more)
         request = {"path": str(path.absolute()), "frame": frame, "more": more}
         try:
             answer, pixels = _ask(child, request)
         except (OSError, EOFError, ValueError) as error:  # the child is gone
             reason = watch.reason or "its decoder ended early"
             self._end()
+            self._begin()  # the next image need not wait for it
             raise UserError(
                 f"The pixels of {path.name} can't be decoded: {reason}.", hint=_HINT
             ) from error
@@ -84,16 +94,25 @@ class ContainedDecoder:
             is_alive = self._watch.until(seconds) and self._child.poll() is None
             if not is_alive:
                 self._end()
+        child, watch = self._begin()
+        if not self._is_ready:
+            watch.until(START_S)
+            _stream(child.stdout).readline()  # it is ready, or gone
+            self._is_ready = True
+        watch.within(more_bytes)
+        watch.until(seconds)
+        return child, watch
+
+    def _begin(self) -> tuple[Popen[bytes], ChildWatch]:
+        """The child; one that was started just now may still load its libraries."""
         if self._child is None or self._watch is None:
             self._child = start_child(
                 ["--child", "decode"], stdin=PIPE, stdout=PIPE, stderr=DEVNULL
             )
             self._watch = ChildWatch(self._child, what="a picture of its size")
-            self._watch.until(START_S)
+            self._watch.until(START_S + IDLE_S)
             self._watch.start()
-            _stream(self._child.stdout).readline()  # it is ready, or gone
-        self._watch.within(more_bytes)
-        self._watch.until(seconds)
+            self._is_ready = False
         return self._child, self._watch
 
     def _end(self) -> None:
@@ -139,6 +158,7 @@ def _stream(stream: IO[bytes] | None) -> IO[bytes]:
 
 def serve() -> int:
     """The child's side: a request a line until the pipe closes."""
+    threading.Thread(target=_end_with_owner, daemon=True).start()
     source, to = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what a decoder prints must not come between the pixels
     decoder = Decoder()
@@ -158,3 +178,11 @@ def serve() -> int:
             to.write(pixels.data.cast("B"))
         to.flush()
     return 0
+
+
+def _end_with_owner() -> None:
+    """Ends this process when its owner is gone; while it decodes it would not notice otherwise."""
+    owner = psutil.Process().parent()
+    while owner is not None and owner.is_running():
+        time.sleep(OWNER_S)
+    os._exit(1)

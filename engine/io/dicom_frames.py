@@ -7,10 +7,12 @@ shared by all, and those of each frame (PS3.3 C.7.6.16).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from engine.errors import UserError
 
@@ -30,10 +32,22 @@ class Elements:
 
     def get(self, name: str) -> Any:
         """The value of an element by its keyword; None where it is missing or empty."""
-        return next((v for ds in self._datasets if (v := ds.get(name)) is not None), None)
+        tag = _tag(name)
+        for ds in self._datasets:
+            if tag in ds:
+                value = ds[tag].value
+                if value is not None:
+                    return value
+        return None
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
+
+
+@cache
+def _tag(name: str) -> BaseTag:
+    """Looked up once: pydicom would turn the keyword into a tag at every call."""
+    return Tag(name)
 
 
 def frames_of(path: Path, ds: Dataset, count: int) -> list[Elements]:

@@ -1,4 +1,4 @@
-"""NRRD and MetaImage in and out, through SimpleITK."""
+"""NRRD and MetaImage: in by the project's own readers, out through SimpleITK."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813, its usual name
 from numpy.typing import NDArray
 
 from engine.domain.grid import Affine, Grid, Shape3
@@ -19,13 +18,11 @@ from engine.io.kinds import reading, suffix_of
 from engine.io.orientation import array_affine, closest_form, plane_of, to_array, to_stored
 from engine.io.replacing import PROGRAM
 from engine.io.selection import selection, time_point
+from engine.io.voxel_file import VoxelFile, check, read_voxels
 from engine.system.atomic import atomic_write
 
-MAX_BYTES = 16 * 2**30
-_DEFLATE_LIMIT = 1040  # zlib shrinks by at most 1032 times
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SQUARE = 1e-5
-_DETACHED = (".nhdr", ".mhd")
 
 
 def read_itk(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
@@ -43,16 +40,32 @@ def read_itk(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
         UserError: it is damaged, or no scan.
     """
     with reading(path):
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        time = _check(path, reader, time)
-        image = reader.Execute()
-        if image.GetDimension() == 4:
-            image = image[:, :, :, time or 0]
-        elif image.GetDimension() == 2:
-            image = sitk.JoinSeries(image)
-        return _volume(path, image, time)
+        found = read_header(path)
+        time = time_point(path, 1 if found.time is None else found.sizes[found.time], time)
+        stored = read_voxels(found)
+        if found.time is not None:
+            stored = stored[..., time or 0] if found.channels is None else stored[..., time or 0, :]
+        if len(found.sizes) - (found.channels is not None) == 2:
+            stored = stored[:, :, None]
+        return _volume(found, stored, time)
+
+
+def read_header(path: Path) -> VoxelFile:
+    """Reads and checks the header of an NRRD or MetaImage file; nothing large is allocated.
+
+    Raises:
+        UserError: it is damaged, or no scan.
+    """
+    if suffix_of(path) in (".nrrd", ".nhdr"):
+        from engine.io.nrrd import read_nrrd_header
+
+        found = read_nrrd_header(path)
+    else:
+        from engine.io.metaimage import read_metaimage_header
+
+        found = read_metaimage_header(path)
+    check(found)
+    return found
 
 
 def write_itk(
@@ -79,6 +92,8 @@ def write_itk(
             f"{path.name} can't say where a tilted (sheared) scan lies.",
             hint="Save it as NIfTI (.nii.gz) or DICOM SEG.",
         )
+    import SimpleITK as sitk  # noqa: N813, its usual name
+
     image = sitk.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
     image.SetSpacing(spacing.tolist())
     image.SetDirection(direction.reshape(-1).tolist())
@@ -107,10 +122,7 @@ def _segments(labels: LabelList) -> dict[str, str]:
 def segment_names(path: Path) -> dict[int, str]:
     """Names of the segments of a file of 3D Slicer (.seg.nrrd) by their label values."""
     with reading(path):
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        said = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+        said = read_header(path).words
     names: dict[int, str] = {}
     for key, value in said.items():
         number = key.removeprefix("Segment").removesuffix("_LabelValue")
@@ -119,58 +131,15 @@ def segment_names(path: Path) -> dict[int, str]:
     return names
 
 
-def _check(path: Path, reader: sitk.ImageFileReader, time: int | None) -> int | None:
-    """Refuses from the header what can't be opened; the time point to take, or None."""
-    sizes, parts = [int(n) for n in reader.GetSize()], reader.GetNumberOfComponents()
-    if not 2 <= len(sizes) <= 4 or min(sizes) < 1:
-        raise UserError(f"{path.name} has {len(sizes)} dimensions; a scan has two or three.")
-    if parts not in (1, 3) or reader.GetPixelID() in _COMPLEX:
-        raise UserError(
-            f"{path.name} holds {parts} numbers a voxel; a scan has one, or three for colour.",
-            hint="Save the one you need as a file of its own.",
-        )
-    kind = sitk.GetArrayViewFromImage(sitk.Image([1, 1], reader.GetPixelID(), parts)).dtype
-    size = int(np.prod(sizes, dtype=object)) * parts * kind.itemsize
-    packed = path.stat().st_size * _DEFLATE_LIMIT
-    if suffix_of(path) not in _DETACHED and size > packed:
-        raise UserError(
-            f"{path.name} is cut short: it holds fewer voxels than its header says.",
-            hint="Copy the file again from where it came.",
-        )
-    if size > MAX_BYTES:
-        raise UserError(f"{path.name} has more than the {MAX_BYTES >> 30} GB that open.")
-    return time_point(path, sizes[3], time) if len(sizes) == 4 else None
-
-
-_COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
-
-
-def _volume(path: Path, image: sitk.Image, time: int | None) -> tuple[Volume, list[str]]:
-    pixels = sitk.GetArrayViewFromImage(image)
-    stored = pixels.transpose(2, 1, 0, *range(3, pixels.ndim))
-    affine = _affine(path, image)
-    part = selection("", time)
-    form = replace(closest_form(affine), format="itk", series=part)
+def _volume(found: VoxelFile, stored: NDArray[Any], time: int | None) -> tuple[Volume, list[str]]:
+    form = replace(closest_form(found.affine), format="itk", series=selection("", time))
     remarks = [] if time is None else [f"Time point {time} of several is shown."]
-    array = _values(path, to_array(stored, form), remarks)
+    array = _values(to_array(stored, form), remarks)
     shape = (array.shape[0], array.shape[1], array.shape[2])
     file_shape: Shape3 = (stored.shape[0], stored.shape[1], stored.shape[2])
-    grid = Grid(shape, array_affine(affine, file_shape, form))
+    affine = array_affine(found.affine, file_shape, form)
+    grid = Grid(shape, affine, oriented=found.oriented)
     return Volume(array, grid, plane_of(grid), stored=form), remarks
-
-
-def _affine(path: Path, image: sitk.Image) -> Affine:
-    """(first, second, third axis) to world mm in RAS+; ITK's world is LPS+."""
-    affine = np.eye(4)
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    affine[:3, :3] = direction * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise UserError(
-            f"{path.name} does not say where its voxels lie: its directions are broken.",
-            hint="Convert the scan again from its DICOM files.",
-        )
-    return _TO_RAS @ affine
 
 
 def _file_affine(grid: Grid, form: StoredForm) -> Affine:
@@ -180,12 +149,10 @@ def _file_affine(grid: Grid, form: StoredForm) -> Affine:
     return grid.affine @ np.linalg.inv(turn)
 
 
-def _values(path: Path, view: NDArray[Any], remarks: list[str]) -> NDArray[Any]:
-    """C-contiguous; what is no number gets the lowest value."""
-    if view.ndim == 4 and view.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path.name} holds colours of an unknown kind ({view.dtype}).")
+def _values(view: NDArray[Any], remarks: list[str]) -> NDArray[Any]:
+    """C-contiguous, in native byte order; what is no number gets the lowest value."""
     if view.dtype.kind in "iu":
-        return np.array(view, order="C")
+        return np.ascontiguousarray(view, dtype=view.dtype.newbyteorder("="))
     with np.errstate(over="ignore"):
         array = np.array(view, dtype=np.float32, order="C")
     good = np.isfinite(array)

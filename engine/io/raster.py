@@ -21,6 +21,15 @@ from engine.system.atomic import atomic_write
 
 _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _TIFF = (".tif", ".tiff")
+# What a byte of the file can become at most: JPEG's shortest code for 64 pixels is a bit; BMP
+# repeats a pixel 255 times with two bytes; a GIF's code of 12 bits stands for 3838 pixels.
+_PIXELS_A_BYTE = {"JPEG": 512, "MPO": 512, "BMP": 1024, "GIF": 2600}
+_BYTES_A_BYTE = 1400  # zlib, in PNG and TIFF, shrinks by 1032 times, TIFF's LZW by 1302
+_TIFF_LIMITED = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg")
+_TIFF_CODES_LIMITED = (1, 5, 8, 32773, 32946)  # the same, but for JPEG
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's kind of colour
+_STRIPE = 2**20  # pixels that are worked on at once
+_MOST_WEBP = 40_000_000  # pixels; libwebp and Pillow keep four copies of four bytes
 
 
 def read_picture(path: Path) -> tuple[Volume, list[str]]:
@@ -101,15 +110,54 @@ def _opened(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            return Image.open(path)
+            image = Image.open(path)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise _too_large(path) from error
+    if image.format == "WEBP" and image.width * image.height > _MOST_WEBP:
+        image.close()
+        raise _too_large(path, _MOST_WEBP)
+    if not _can_hold(path, image):
+        image.close()
+        raise _cut_short(path)
+    return image
 
 
-def _too_large(path: Path) -> UserError:
-    limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+def _cut_short(path: Path) -> UserError:
     return UserError(
-        f"{path.name} has more than {limit} million pixels.",
+        f"{path.name} is cut short: it holds fewer pixels than its header says.",
+        hint="Copy the file again from where it came.",
+    )
+
+
+def _can_hold(path: Path, image: Image.Image) -> bool:
+    """False where the header promises more pixels than a file of this size can be unpacked to.
+
+    Pillow takes what is missing of some files for black, and needs as long as for a real picture.
+    """
+    pixels, size = image.width * image.height, path.stat().st_size
+    bits = 0
+    if image.format == "PNG":
+        depth, colour = _png_kind(path)
+        bits = depth * _PNG_CHANNELS.get(colour, 1)
+    elif image.format == "TIFF" and image.info.get("compression") in _TIFF_LIMITED:
+        bits = sum(getattr(image, "tag_v2", {}).get(258, (1,)))
+    if bits:
+        return pixels * bits <= size * 8 * _BYTES_A_BYTE
+    most = _PIXELS_A_BYTE.get(image.format or "")
+    return most is None or pixels <= size * most
+
+
+def _png_kind(path: Path) -> tuple[int, int]:
+    """Bits a channel and kind of colour: bytes 24 and 25 of a PNG."""
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    return start[24], start[25]
+
+
+def _too_large(path: Path, limit: int | None = None) -> UserError:
+    most = (limit or Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+    return UserError(
+        f"{path.name} has more than {most} million pixels.",
         hint="Cut or shrink the picture first.",
     )
 
@@ -164,6 +212,9 @@ def _read_tiff(path: Path) -> NDArray[Any]:
         page = cast(tifffile.TiffPage, tiff.pages[0])
         if page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or 0):
             raise _too_large(path)
+        size = path.stat().st_size
+        if page.compression in _TIFF_CODES_LIMITED and page.nbytes > size * _BYTES_A_BYTE:
+            raise _cut_short(path)
         pixels = page.asarray()
         if page.axes.startswith("S"):
             pixels = np.moveaxis(pixels, 0, -1)
@@ -207,9 +258,7 @@ def _note_lost_depth(path: Path, image: Image.Image, remarks: list[str]) -> None
     # Pillow gives a PNG with 16 bits a colour in 8 bits; its header says so in byte 24.
     if image.format != "PNG":
         return
-    with path.open("rb") as stream:
-        start = stream.read(26)
-    if start[24] == 16 and image.mode in ("RGB", "RGBA", "LA"):
+    if _png_kind(path)[0] == 16 and image.mode in ("RGB", "RGBA", "LA"):
         remarks.append(f"{path.name} has 16 bits a colour; the upper 8 are used.")
 
 
@@ -228,12 +277,19 @@ def _grey_or_rgb(path: Path, image: Image.Image, remarks: list[str]) -> NDArray[
 
 
 def _without_alpha(path: Path, image: Image.Image, remarks: list[str]) -> NDArray[Any]:
-    """Palette and alpha resolved; what is transparent becomes black, and that is said."""
-    rgba = np.asarray(image.convert("RGBA"))
-    alpha = rgba[:, :, 3]
-    colours = rgba[:, :, :3]
-    if (alpha != 255).any():
+    """Palette and alpha resolved; what is transparent becomes black, and that is said.
+
+    In stripes: the steps in between take many times the memory of the picture.
+    """
+    width, height = image.size
+    colours = np.empty((height, width, 3), np.uint8)
+    rows, has_holes = max(1, _STRIPE // width), False
+    for top in range(0, height, rows):
+        below = min(height, top + rows)
+        part = image.crop((0, top, width, below)).convert("RGBA")
+        has_holes = has_holes or part.getchannel("A").getextrema() != (255, 255)
+        # "RGBa" is weighted by its alpha, and rounded.
+        colours[top:below] = np.asarray(part.convert("RGBa"))[:, :, :3]
+    if has_holes:
         remarks.append(f"{path.name} has transparent parts; they are shown black.")
-        weighted = colours.astype(np.uint16) * alpha[:, :, None]
-        colours = ((weighted + 127) // 255).astype(np.uint8)
     return _grey_if_equal(colours) if image.mode in ("LA", "La", "P", "PA", "L") else colours

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -66,10 +68,12 @@ def test_frames_of_a_compressed_file(tmp_path):
     assert np.array_equal(open_case(tmp_path / "e.dcm").scan.array, series.pixels)
 
 
-def endless_box(path):
+def endless_box(path, **tags):
     """A JP2 file in which a box says that it has no length: pydicom looks for its end for ever."""
     ds = Series(distinct((1, 64, 64))).dataset(0)
     pack(ds, JPEG2000Lossless)
+    for name, value in tags.items():
+        setattr(ds, name, value)
     jp2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n" + struct.pack(">I4s", 0, b"free") + b"\x00" * 64
     ds.PixelData = encapsulate([jp2])
     ds.save_as(path, enforce_file_format=True)
@@ -84,7 +88,45 @@ def test_a_decoder_that_hangs_is_ended(tmp_path, monkeypatch):
     began = time.monotonic()
     assert "bad.dcm can't be decoded" in refused(bad)
     assert time.monotonic() - began < 5.0
+    assert CONTAINED._child is not None  # the next one starts at once, nobody waits for it later
     assert np.array_equal(open_case(good).scan.array[0], distinct((64, 64)))
+
+
+def test_a_size_that_the_file_can_t_have_buys_no_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(dicom_child, "DECODE_S", 0.5)
+    monkeypatch.setattr(dicom_child, "MOST_BYTES", 2**20)
+    open_case(compressed(tmp_path / "good.dcm", RLELossless, distinct((64, 64))))
+    bad = endless_box(tmp_path / "bad.dcm", Rows=12000, Columns=12000)  # 288 MB
+    began = time.monotonic()
+    assert "it takes too long" in refused(bad)
+    assert time.monotonic() - began < 13.0  # not the 15 s that so many bytes would get
+    huge = endless_box(tmp_path / "huge.dcm", Rows=60000, Columns=60000)  # 7 GB
+    assert "huge.dcm does not fit into memory" in refused(huge)
+
+
+HANGING_OWNER = """
+import sys
+from pathlib import Path
+from engine.io import dicom_child, open_case
+dicom_child.DECODE_S = 600.0
+open_case(Path(sys.argv[1]))
+print(dicom_child.CONTAINED._child.pid, flush=True)
+open_case(Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+def test_a_decoder_that_hangs_outlives_no_owner_that_is_killed(tmp_path):
+    good = compressed(tmp_path / "good.dcm", RLELossless, distinct((64, 64)))
+    bad = endless_box(tmp_path / "bad.dcm")
+    command = [sys.executable, "-c", HANGING_OWNER, str(good), str(bad)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        decoder = psutil.Process(int(owner.stdout.readline()))
+        time.sleep(1.0)  # it works at the bad one
+        owner.kill()
+    psutil.wait_procs([decoder], timeout=30)
+    assert not decoder.is_running()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")

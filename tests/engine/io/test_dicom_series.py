@@ -67,22 +67,6 @@ def test_24_orientations_keep_every_pixel_at_its_place(tmp_path, tilt, backwards
         assert case.warnings == ()
 
 
-def test_the_exported_nifti_lies_where_the_series_lies(tmp_path):
-    for number, orientation in enumerate(ORIENTATIONS):
-        series = series_of(*orientation, (10, -5, 20))
-        case = open_case(series.write(tmp_path / str(number)))
-        draw(case, np.s_[0:2, 0:1, 1:3])
-        image = nib.load(save_mask(case, tmp_path / "m.nii.gz")[0])
-        labels = np.asarray(image.dataobj)
-        places = np.stack(np.nonzero(labels == 1))
-        world = (image.affine[:3, :3] @ places + image.affine[:3, 3:]).T
-        truth = series.truth()
-        painted = [truth[v] for v in case.scan.array[case.label_map.array == 1].tolist()]
-        order = np.lexsort(np.round(world, 2).T), np.lexsort(np.round(painted, 2).T)
-        assert np.allclose(world[order[0]], np.array(painted)[order[1]], atol=1e-3)
-        assert np.allclose(image.get_qform(), image.affine, atol=1e-3)
-
-
 def test_order_comes_from_positions_not_from_names_or_numbers(tmp_path):
     series = plain(tags={"InstanceNumber": 1})
     names = ["z.dcm", "10.dcm", "2.dcm", "b", "a", "IM.7"]

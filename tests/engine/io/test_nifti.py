@@ -46,28 +46,6 @@ def test_all_48_axis_orders_keep_every_voxel_at_its_place(tmp_path, tilt):
         assert (np.diag(scan.grid.affine[:3, :3]) * (-1, -1, 1) > 0).all()
 
 
-@pytest.mark.parametrize("tilt", TILTS, ids=str)
-def test_masks_lie_on_the_exact_grid_of_their_source(tmp_path, tilt):
-    array = distinct((4, 5, 6))
-    for order, signs in AXIS_ORDERS:
-        affine = axis_order_affine(order, signs, tilt)
-        path = write_nifti(tmp_path / "a.nii.gz", array, affine, sform=2, qform=1)
-        case = open_case(path)
-        draw(case, np.s_[1:2, 0:1, 0:3], np.s_[2:4, 2:3, 1:2])
-        (mask_path, _) = save_mask(case, tmp_path / "mask.nii.gz")
-        source, mask = nib.load(path), nib.load(mask_path)
-        assert mask.shape == source.shape
-        assert mask.get_data_dtype() == np.uint8
-        for field in ("pixdim", "sform_code", "qform_code", "srow_x", "srow_y", "srow_z"):
-            assert (mask.header[field] == source.header[field]).all()
-        for field in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "xyzt_units"):
-            assert mask.header[field] == source.header[field]
-        labels = np.asarray(mask.dataobj)
-        stored = case.scan.array[case.label_map.array == 1]
-        assert sorted(array[labels == 1]) == sorted(stored)
-        assert sorted(array[labels == 2]) == sorted(case.scan.array[case.label_map.array == 2])
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     order=st.sampled_from(AXIS_ORDERS),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,7 +11,7 @@ from phantoms import distinct, draw
 from PIL import ExifTags, Image, ImageOps
 
 from engine.errors import UserError
-from engine.io import open_case, read_mask, save_mask
+from engine.io import open_case, raster, read_mask, save_mask
 
 GREY = np.random.default_rng(0).integers(0, 256, (5, 8), dtype=np.uint8)
 RGB = np.random.default_rng(1).integers(0, 256, (5, 8, 3), dtype=np.uint8)
@@ -145,6 +147,55 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
     for limit in (30, 10):  # Pillow warns above the limit and raises above twice the limit
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         assert "million pixels" in refused(tmp_path / "a.png")
+
+
+def taller(content, height):
+    """A PNG that says it has so many rows, with the checksum that belongs to it."""
+    head = content[12:20] + height.to_bytes(4, "big") + content[24:29]
+    return content[:12] + head + zlib.crc32(head).to_bytes(4, "big") + content[33:]
+
+
+def test_a_picture_larger_than_its_file_can_hold_is_refused_at_once(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    Image.fromarray(GREY).convert("P").save(tmp_path / "p.png", transparency=0)
+    for name in ("a.png", "p.png"):
+        path = tmp_path / name
+        path.write_bytes(taller(path.read_bytes(), 10_000_000))
+        assert "cut short" in refused(path)
+    Image.fromarray(GREY).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    size = content.index(b"\xff\xc0") + 5
+    wide = (9000).to_bytes(2, "big") * 2
+    (tmp_path / "a.jpg").write_bytes(content[:size] + wide + content[size + 4 :])
+    assert "cut short" in refused(tmp_path / "a.jpg")
+
+
+TIFF_COMPRESSION = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg")
+
+
+def test_blank_pictures_that_pack_well_open(tmp_path):
+    kinds = {"a.png": {}, "a.jpg": {"progressive": True}, "a.bmp": {}, "a.gif": {}}
+    kinds |= {f"{n}.tif": {"compression": c} for n, c in enumerate(TIFF_COMPRESSION)}
+    for name, options in kinds.items():
+        for mode in ("1", "L", "RGB"):
+            if options.get("compression") == "jpeg" and mode == "1":
+                continue
+            Image.new(mode, (1500, 1000)).save(tmp_path / name, **options)
+            assert opened(tmp_path / name).shape[:2] == (1000, 1500)
+
+
+def test_a_webp_of_more_pixels_than_its_reader_has_memory_for_is_refused(tmp_path):
+    Image.new("RGB", (6400, 6400)).save(tmp_path / "a.webp", lossless=True)
+    assert "more than 40 million pixels" in refused(tmp_path / "a.webp")
+
+
+def test_stripes_of_a_picture_with_alpha_are_as_the_whole(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(3).integers(0, 256, (37, 41, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    whole = opened(tmp_path / "a.png")
+    monkeypatch.setattr(raster, "_STRIPE", 100)
+    assert np.array_equal(opened(tmp_path / "a.png"), whole)
+    assert np.array_equal(whole, np.rint(pixels[..., :3] * (pixels[..., 3:] / 255)))
 
 
 def test_several_pictures_in_one_file_are_refused(tmp_path):

@@ -1,0 +1,106 @@
+"""The header of a MetaImage file (itk.org/Wiki/ITK/MetaIO/Documentation)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from engine.domain.grid import Affine
+from engine.errors import UserError
+from engine.io.kinds import suffix_of
+from engine.io.voxel_file import FROM_END, VoxelFile, file_beside, read_head
+
+_MOST_HEADER = 2**20
+_LAST = re.compile(rb"^ElementDataFile\s*[=:][^\n]*\n?", re.MULTILINE)
+_TYPES = {
+    "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4",
+    "LONG": "i4", "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4",
+    "DOUBLE": "f8",
+}  # fmt: skip
+_TO_RAS = np.array([[-1.0], [-1.0], [1.0], [1.0]])
+
+
+def read_metaimage_header(path: Path) -> VoxelFile:
+    """Reads and understands the header; its scale of intensities is left out, as by ITK.
+
+    Args:
+        path: .mha, or .mhd with its voxels in another file.
+
+    Raises:
+        UserError: it is of a kind that can't be opened.
+        ValueError, KeyError and others: it is damaged.
+    """
+    start = read_head(path, b"\0", _MOST_HEADER)
+    last = _LAST.search(start)
+    if last is None:
+        raise UserError(f"{path.name} is not a MetaImage file, or cut short.")
+    words = _fields(start[: last.end()].decode("utf-8", "replace"))
+    count = int(words["NDims"])
+    sizes = tuple(int(n) for n in words["DimSize"].split())
+    if len(sizes) != count or words.get("ObjectType", "Image") != "Image":
+        raise ValueError("as many sizes as dimensions")
+    parts = int(words.get("ElementNumberOfChannels", 1))
+    data_path, offset = _data(path, words, last.end())
+    binary, packed = _yes(words, "BinaryData", "True"), _yes(words, "CompressedData", "False")
+    return VoxelFile(
+        path, data_path, offset, "zlib" if packed else "raw" if binary else "text",
+        _dtype(path, words), sizes if parts == 1 else (parts, *sizes), _affine(words, count),
+        channels=None if parts == 1 else 0,
+        time=3 + (parts != 1) if count == 4 else None,
+        words=words,
+    )  # fmt: skip
+
+
+def _fields(text: str) -> dict[str, str]:
+    parted = (re.split(r"\s*[=:]\s*", line, maxsplit=1) for line in text.splitlines())
+    return {parts[0].strip(): parts[1].strip() for parts in parted if len(parts) == 2}
+
+
+def _yes(words: dict[str, str], name: str, default: str) -> bool:
+    return words.get(name, default)[:1].upper() in ("T", "1")
+
+
+def _dtype(path: Path, words: dict[str, str]) -> np.dtype:
+    code = _TYPES.get(words["ElementType"].removeprefix("MET_").removesuffix("_ARRAY"))
+    if code is None:
+        raise UserError(f"{path.name} holds values of an unknown type: it is damaged.")
+    is_big = _yes(words, "ElementByteOrderMSB", words.get("BinaryDataByteOrderMSB", "False"))
+    return np.dtype((">" if is_big else "<") + code)
+
+
+def _data(path: Path, words: dict[str, str], head: int) -> tuple[Path, int]:
+    """The file with the voxels, and where they begin."""
+    name = words["ElementDataFile"]
+    if name.upper() == "LOCAL":
+        return path, head
+    if not name or suffix_of(path) == ".mha":
+        raise UserError(f"{path.name} does not say where its voxels are: it is damaged.")
+    skipped = int(words.get("HeaderSize", 0))
+    return file_beside(path, name), skipped if skipped >= 0 else FROM_END
+
+
+def _affine(words: dict[str, str], count: int) -> Affine:
+    """The first, second and third axis to world mm in RAS+; MetaImage's world is LPS+."""
+    turn = _numbers(words, ("TransformMatrix", "Rotation", "Orientation"), count * count)
+    origin = _numbers(words, ("Offset", "Position", "Origin"), count)
+    spacing = _numbers(words, ("ElementSpacing",), count)
+    within = min(count, 3)
+    affine = np.eye(4)
+    directions = np.eye(count) if turn is None else turn.reshape(count, count).T
+    steps = np.ones(count) if spacing is None else spacing
+    affine[:within, :within] = (directions * steps)[:within, :within]
+    if origin is not None:
+        affine[:within, 3] = origin[:within]
+    return _TO_RAS * affine
+
+
+def _numbers(words: dict[str, str], names: tuple[str, ...], count: int) -> np.ndarray | None:
+    text = next((words[name] for name in names if name in words), None)
+    if text is None:
+        return None
+    numbers = np.array([float(part) for part in text.split()])
+    if numbers.size != count:
+        raise ValueError("as many numbers as axes")
+    return numbers
