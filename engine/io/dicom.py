@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.domain.case import Case, new_case
 from engine.domain.grid import Grid
+from engine.domain.volume import Volume
 from engine.errors import Choice, ChoiceNeeded, UserError
 from engine.io.dicom_header import ImageHeader, Patient, patient_key, short_hash
 from engine.io.dicom_pixels import PixelReader, Progress, StackLoader, check_pixels
@@ -54,17 +55,20 @@ def begin_dicom(
     stack = make_stack(images, path.name)
     loader = StackLoader(stack, check)
     loader.read(progress, most=1 if len(stack.images) >= LONG else None)
-    scan = loader.scan
     if time is not None:
-        part = selection(scan.stored.series, time)
-        scan = replace(scan, stored=replace(scan.stored, series=part))
         remarks.append(f"Time point {time} of several is shown.")
-    case = new_case(scan, path)
+    case = new_case(_at_time(loader.scan, time), path)
     if len(found.series) > 1 or is_dicomdir(path) or found.patient.is_named_in(path.name):
         case.name = SeriesFound("", tuple(images)).name
     case.patient_key = _key(found.patient, images[0]) or case.name
     case.warnings = (*remarks, *stack.remarks, *loader.remarks)
     return case, loader
+
+
+def _at_time(scan: Volume, time: int | None) -> Volume:
+    """The scan, which knows that it is one time point of several."""
+    part = selection(scan.stored.series, time)
+    return replace(scan, stored=replace(scan.stored, series=part))
 
 
 def source_stack(case: Case) -> Stack:

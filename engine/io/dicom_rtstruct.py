@@ -63,17 +63,12 @@ def write_rtstruct(
             f"{path.name} can't be written: the images of {case.name} do not say where they lie.",
             hint=OTHER_FORMAT,
         )
+    numbers = range(1, len(source.values) + 1)
     with building(path, case):
         structures = _structure_set(source)
-        structures.StructureSetROISequence = [
-            _roi(source, n, model) for n in range(1, len(source.values) + 1)
-        ]
-        structures.ROIContourSequence = [
-            _contours(source, n) for n in range(1, len(source.values) + 1)
-        ]
-        structures.RTROIObservationsSequence = [
-            _observation(n) for n in range(1, len(source.values) + 1)
-        ]
+        structures.StructureSetROISequence = [_roi(source, n, model) for n in numbers]
+        structures.ROIContourSequence = [_contours(source, n) for n in numbers]
+        structures.RTROIObservationsSequence = [_observation(n) for n in numbers]
         if deidentify:
             mark_deidentified(structures)
     with atomic_write(path) as draft:

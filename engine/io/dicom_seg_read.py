@@ -83,20 +83,35 @@ def read_seg(
         kind = str(ds.get("SegmentationType") or "BINARY").upper()
         level = _level(path, ds, threshold) if kind == "FRACTIONAL" else 1
         frames = [_frame(path, elements) for elements in frames_of(path, ds, count)]
-        target = case.scan.grid
-        grid = _own_grid(path, frames, _size(ds)) if resample else target
-        if not resample and _leaves_stripes(frames, case.scan):
+        found = _put_frames(path, ds, frames, case, level, overlap, resample)
+        return found, _names(ds)
+
+
+def _put_frames(
+    path: Path,
+    ds: FileDataset,
+    frames: Sequence[_Frame],
+    case: Case,
+    level: float,
+    overlap: str,
+    resample: bool,
+) -> NDArray[np.uint8]:
+    """The frames' labels on the case's grid; from the segmentation's own one if that is wanted."""
+    target = case.scan.grid
+    if not resample and _leaves_stripes(frames, case.scan):
+        raise other_grid(path, case, _own_grid(path, frames, _size(ds)))
+    grid = _own_grid(path, frames, _size(ds)) if resample else target
+    found = np.zeros(grid.shape, dtype=np.uint8)
+    is_labelmap = str(ds.get("SegmentationType")).upper() == "LABELMAP"
+    decoder = Decoder()
+    for n, frame in enumerate(frames):
+        pixels = _pixels(decoder, path, ds, n if len(frames) > 1 else None)
+        values = pixels if is_labelmap else (pixels >= level) * np.uint8(frame.segment)
+        place = _place(frame.affine, values, grid, None if resample else case.scan)
+        if place is None:
             raise other_grid(path, case, _own_grid(path, frames, _size(ds)))
-        found = np.zeros(grid.shape, dtype=np.uint8)
-        decoder = Decoder()
-        for n, frame in enumerate(frames):
-            pixels = _pixels(decoder, path, ds, n if count > 1 else None)
-            values = pixels if kind == "LABELMAP" else (pixels >= level) * np.uint8(frame.segment)
-            place = _place(frame.affine, values, grid, None if resample else case.scan)
-            if place is None:
-                raise other_grid(path, case, _own_grid(path, frames, _size(ds)))
-            put_labels(path, found, place, values[values != 0].astype(np.uint8), overlap)
-        return (resample_labels(found, grid, target) if resample else found), _names(ds)
+        put_labels(path, found, place, values[values != 0].astype(np.uint8), overlap)
+    return resample_labels(found, grid, target) if resample else found
 
 
 def _size(ds: FileDataset) -> tuple[int, int]:

@@ -51,29 +51,38 @@ def read_mask(
             nothing was chosen.
         UserError: it is no mask, or can't lie on the case's grid.
     """
-    names: dict[int, str] = {}
     file = path
+    if path.is_dir():
+        array, file = _read_folder(path, case)
+        names: dict[int, str] = {}
+    else:
+        array, names = _read_file(path, case, threshold, overlap, resample)
+    beside = read_labels(manifest_of(file))
+    return array, beside or (labels_named(names) if names else None)
+
+
+def _read_file(
+    path: Path, case: Case, threshold: float | None, overlap: str, resample: str
+) -> tuple[Labels, dict[int, str]]:
+    """A mask in one file, and the names that it gives its labels."""
     if suffix_of(path) == ".json" and path.is_file():
         from engine.io.labelme import read_labelme
 
-        array, names = read_labelme(path, case, overlap)
-    elif (kind := kind_of(path)) is Kind.DICOM:
-        array, names = _read_dicom(path, case, threshold, overlap, resample)
-    elif kind in (Kind.NIFTI, Kind.ITK):
-        array, names = _read_volume_mask(path, kind, case, resample)
-    elif kind is Kind.FOLDER:
-        array, file = _read_folder(path, case)
-    elif case.scan.slice_count == 1:
-        array = np.zeros(case.scan.grid.shape, dtype=np.uint8)
-        slice_of(array, case.scan.plane, 0)[...] = _read_slice(path, case.scan)
-    else:
+        return read_labelme(path, case, overlap)
+    kind = kind_of(path)
+    if kind is Kind.DICOM:
+        return _read_dicom(path, case, threshold, overlap, resample)
+    if kind in (Kind.NIFTI, Kind.ITK):
+        return _read_volume_mask(path, kind, case, resample)
+    if case.scan.slice_count > 1:
         raise UserError(
             f"{path.name} can't be opened as the mask of {case.name}.",
             hint="Masks of a volume open from NIfTI, NRRD, DICOM SEG, RT structure sets, and "
             "folders of PNGs.",
         )
-    beside = read_labels(manifest_of(file))
-    return array, beside or (labels_named(names) if names else None)
+    array = np.zeros(case.scan.grid.shape, dtype=np.uint8)
+    slice_of(array, case.scan.plane, 0)[...] = _read_slice(path, case.scan)
+    return array, {}
 
 
 def _read_dicom(

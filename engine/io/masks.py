@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,9 @@ def save_mask(
 
     Args:
         case: what is saved; its source is never written.
-        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``; ``.dcm`` for a DICOM scan; ``.png`` or
-            ``.json`` (labelme) for a picture; ``.csv`` for a table of sizes; else a folder: a PNG
-            a slice, ``NAME_0007.png`` for slice 7, upright as on the screen. Only what this program
-            wrote is replaced.
+        path: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``; ``.dcm`` for a DICOM scan; ``.png`` or
+            ``.json`` (labelme) for a picture; ``.csv``; else a folder of PNGs, ``NAME_0007.png``
+            for slice 7, upright. Only what this program wrote is replaced.
         overlay: also a coloured overlay on each slice that holds a label.
         slices: only these; the others stay empty (NIfTI) or are not written (PNG).
         model: who proposed, for the manifest.
@@ -67,23 +67,15 @@ def save_mask(
         The files written, the mask first.
 
     Raises:
-        UserError: the disk refused, a file is the source or somebody else's, the format can't hold
-            the mask, or the folder holds that of another case; nothing is written then.
+        UserError: the disk refused, the format can't hold it, or a file there is not ours.
     """
-    kind = mask_form(path, form)
     with writing(path):
         chosen = _only(case.label_map.array, case.scan.plane, slices)
         masks = _mask_files(case.scan, path, file_stem(case.name), slices)
         overlays = _overlay_files(case, chosen, path, slices) if overlay else {}
-        folder, stem, manifest = _place(case, path)
         content = build_manifest(case, model)
-        check_targets([path, *masks, *overlays, manifest], [case.source])
-        if folder == path:
-            _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, content)
-        if kind in _WRITERS:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _WRITERS[kind](path, chosen, case, model, deidentify)
-        else:
+        manifest = _free_place(case, path, masks, overlays, content)
+        if not _write_whole(path, chosen, case, model, form, deidentify):
             _write_masks(chosen, case.scan, masks, case.labels)
         _write_overlays(case, chosen, overlays)
         write_manifest(manifest, content)
@@ -173,6 +165,17 @@ def save_probability(
     return path
 
 
+def _free_place(
+    case: Case, path: Path, masks: Iterable[Path], overlays: Iterable[Path], new: Manifest
+) -> Path:
+    """The manifest's file, once it is sure that nothing is lost by any of the files."""
+    folder, stem, manifest = _place(case, path)
+    check_targets([path, *masks, *overlays, manifest], [case.source])
+    if folder == path:
+        _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, new)
+    return manifest
+
+
 def _check_same_case(folder: Path, stem: str, beside: set[Path], new: Manifest) -> None:
     """Names inside a folder are ours to choose: there nobody agreed to lose another case's mask."""
     for path in beside:
@@ -233,6 +236,18 @@ def _write_masks(
             _write_slice(path, array, scan, index)
         else:
             _write_grid(path, array, scan, labels)
+
+
+def _write_whole(
+    path: Path, array: Labels, case: Case, model: ModelUse | None, form: str, deidentify: bool
+) -> bool:
+    """Writes a form that takes the whole case; False for one that takes label values alone."""
+    writer = _WRITERS.get(mask_form(path, form))
+    if writer is None:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer(path, array, case, model, deidentify)
+    return True
 
 
 def _write_seg(

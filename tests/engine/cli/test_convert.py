@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from engine.io import open_case, read_mask, save_mask
-from tests.engine.cli.calls import refused, sdseg
-from tests.engine.io.phantoms import distinct, draw, plain, sha256_of, two_segments, write_nifti
+from tests.engine.cli.calls import picture, pixels, refused, sdseg, volume
+from tests.engine.io.phantoms import (
+    Series,
+    distinct,
+    draw,
+    plain,
+    sha256_of,
+    two_segments,
+    write_nifti,
+)
 
 ENDINGS = ("m.nii.gz", "m.nii", "m.nrrd", "m.mha", "m.dcm", "rt.dcm", "pngs")
 
@@ -158,3 +167,35 @@ def test_deidentify_leaves_the_patient_out(ct, tmp_path):
     assert b"CANARY" not in (tmp_path / "o.dcm").read_bytes()
     assert convert(tmp_path / "m.nii.gz", tmp_path / "ct", tmp_path / "p.dcm") == 0
     assert b"CANARY" in (tmp_path / "p.dcm").read_bytes()
+
+
+# The same formats out of `segment`
+
+
+def test_a_series_becomes_a_dicom_seg_and_a_picture_polygons(model: Path, tmp_path: Path) -> None:
+    values = np.random.default_rng(3).integers(0, 900, (3, 20, 24)).astype(np.int16)
+    Series(values).write(tmp_path / "ct")
+    words = ("--model", model, "--output")
+    assert sdseg("segment", tmp_path / "ct", *words, tmp_path / "m.nii.gz") == 0
+    assert sdseg("segment", tmp_path / "ct", *words, tmp_path / "m.dcm", "--deidentify") == 0
+    case = open_case(tmp_path / "ct")
+    (first, _), (second, _) = (read_mask(tmp_path / n, case) for n in ("m.nii.gz", "m.dcm"))
+    assert first.any() and np.array_equal(first, second)
+    assert b"CANARY" not in (tmp_path / "m.dcm").read_bytes()
+    source = picture(tmp_path / "eye.png")
+    for name in ("e.png", "e.json", "e.csv"):
+        assert sdseg("segment", source, *words, tmp_path / name) == 0
+    polygons, _ = read_mask(tmp_path / "e.json", open_case(source))
+    assert np.array_equal(polygons[0], pixels(tmp_path / "e.png"))
+    assert f",{np.count_nonzero(polygons)}," in (tmp_path / "e.csv").read_text()
+
+
+def test_polygons_of_a_volume_and_maps_as_a_table_are_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("segment", volume(tmp_path / "head.nii.gz"), "--model", model, "--output")
+    assert "labelme knows pictures" in refused(capsys, *words, tmp_path / "m.json")
+    for name in ("p.csv", "p.dcm", "p.json"):
+        line = refused(capsys, *words, tmp_path / "m.nii", "--probability", tmp_path / name)
+        assert f"can't be written as {Path(name).suffix}" in line
+    assert [p.name for p in tmp_path.iterdir()] == ["head.nii.gz"]

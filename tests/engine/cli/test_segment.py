@@ -11,7 +11,6 @@ import pytest
 from PIL import ExifTags, Image
 
 from engine.domain.manifest import RESEARCH_USE
-from engine.io import open_case, read_mask
 from engine.models.schema import TargetEntry
 from engine.models.store import read_entry
 from tests.engine.cli.calls import (
@@ -122,24 +121,6 @@ def test_one_series_of_several_is_chosen_by_its_number(
     assert "2 series" in refused(capsys, "segment", *words)
     assert segment(*words, "--series", 4) == 0
     assert voxels(tmp_path / "m.nii.gz").shape == (24, 16, 3)
-
-
-def test_a_series_becomes_a_dicom_seg_and_a_picture_polygons(model: Path, tmp_path: Path) -> None:
-    values = np.random.default_rng(3).integers(0, 900, (3, 20, 24)).astype(np.int16)
-    Series(values).write(tmp_path / "ct")
-    words = ("--model", model, "--output")
-    assert segment(tmp_path / "ct", *words, tmp_path / "m.nii.gz") == 0
-    assert segment(tmp_path / "ct", *words, tmp_path / "m.dcm", "--deidentify") == 0
-    case = open_case(tmp_path / "ct")
-    (first, _), (second, _) = (read_mask(tmp_path / n, case) for n in ("m.nii.gz", "m.dcm"))
-    assert first.any() and np.array_equal(first, second)
-    assert b"CANARY" not in (tmp_path / "m.dcm").read_bytes()
-    source = picture(tmp_path / "eye.png")
-    for name in ("e.png", "e.json", "e.csv"):
-        assert segment(source, *words, tmp_path / name) == 0
-    polygons, _ = read_mask(tmp_path / "e.json", open_case(source))
-    assert np.array_equal(polygons[0], pixels(tmp_path / "e.png"))
-    assert f",{np.count_nonzero(polygons)}," in (tmp_path / "e.csv").read_text()
 
 
 def test_a_turned_photograph_keeps_its_stored_order_and_its_tag(

@@ -191,17 +191,6 @@ def test_endings_that_hold_no_mask_of_a_picture_are_refused(
     assert Path(name).suffix in line and not (tmp_path / name).exists()
 
 
-def test_polygons_of_a_volume_and_maps_as_a_table_are_refused(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ("segment", volume(tmp_path / "head.nii.gz"), "--model", model, "--output")
-    assert "labelme knows pictures" in refused(capsys, *words, tmp_path / "m.json")
-    for name in ("p.csv", "p.dcm", "p.json"):
-        line = refused(capsys, *words, tmp_path / "m.nii", "--probability", tmp_path / name)
-        assert f"can't be written as {Path(name).suffix}" in line
-    assert [p.name for p in tmp_path.iterdir()] == ["head.nii.gz"]
-
-
 def test_a_volume_does_not_go_into_a_png(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
