@@ -129,6 +129,9 @@ def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], l
     if found.others:
         count = len(found.others)
         remarks.append(f"{count} file{'s are' if count > 1 else ' is'} no image; left out.")
+    if found.absent:
+        are = "file is" if found.absent == 1 else "files are"
+        remarks.append(f"{found.absent} {are} listed on the disc and not there.")
     if len(volume) < len(images):
         remarks.append(f"{len(images) - len(volume)} localizer images were left out.")
     return list(volume), remarks

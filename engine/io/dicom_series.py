@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -64,11 +64,13 @@ class Found:
         series: at least one.
         patient: of the first image.
         others: files that hold no image: reports, masks, anything else.
+        absent: number of files that a DICOMDIR lists and that are not there.
     """
 
     series: tuple[SeriesFound, ...]
     patient: Patient
     others: tuple[Path, ...]
+    absent: int = 0
 
 
 _FOUND: dict[tuple[Path, tuple[tuple[Path, int, int], ...]], Found] = {}  # the oldest first
@@ -87,7 +89,7 @@ def find_series(path: Path, check: Check | None = None) -> Found:
     Raises:
         UserError: there is no image.
     """
-    files = _files(path)
+    files, absent = _files(path)
     # Size and time of each tell whether it has changed since.
     state = (path, tuple((f, s.st_size, s.st_mtime_ns) for f in files if (s := f.stat())))
     found = _FOUND.get(state)
@@ -97,7 +99,7 @@ def find_series(path: Path, check: Check | None = None) -> Found:
             _FOUND[state] = found
             while len(_FOUND) > _KEPT:
                 del _FOUND[next(iter(_FOUND))]
-    return found
+    return replace(found, absent=absent)
 
 
 def _read(path: Path, files: Sequence[Path], check: Check | None) -> Found:
@@ -138,18 +140,21 @@ def likeliest(series: Sequence[SeriesFound]) -> int:
     return max(range(len(series)), key=rank)
 
 
-def _files(path: Path) -> list[Path]:
-    """The files that may hold an image."""
+def _files(path: Path) -> tuple[list[Path], int]:
+    """The files that may hold an image, and how many more a DICOMDIR lists that are not there."""
     if is_dicomdir(path):
         return _referenced(path)
     if path.is_file():
-        return [path]
+        return [path], 0
     files = sorted(path.iterdir(), key=natural_key)
-    return [f for f in files if f.is_file() and not f.name.startswith(".") and not is_dicomdir(f)]
+    kept = [f for f in files if f.is_file() and not f.name.startswith(".") and not is_dicomdir(f)]
+    return kept, 0
 
 
-def _referenced(path: Path) -> list[Path]:
-    """The images that a DICOMDIR lists, as far as they are there (PS3.3 F.5; PS3.10 8.2).
+def _referenced(path: Path) -> tuple[list[Path], int]:
+    """The images that a DICOMDIR lists and that are there, and how many are not.
+
+    PS3.3 F.5 and PS3.10 8.2.
 
     Raises:
         UserError: none of them is.
@@ -157,14 +162,32 @@ def _referenced(path: Path) -> list[Path]:
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         records: Sequence[Dataset] = pydicom.dcmread(path).get("DirectoryRecordSequence") or []
-        named = [r.get("ReferencedFileID") for r in records]
-    found = [file for parts in named if parts and (file := _below(path.parent, parts)) is not None]
+        _check_whole(path, records)
+        named = [parts for r in records if (parts := r.get("ReferencedFileID"))]
+        found = [f for parts in named if (f := _below(path.parent, parts)) is not None]
     if not found:
         raise UserError(
             f"{path.name} lists no image that is there.",
             hint="Copy the whole disc: the folders beside the DICOMDIR hold the images.",
         )
-    return found
+    return found, len(named) - len(found)
+
+
+def _check_whole(path: Path, records: Sequence[Dataset]) -> None:
+    """Refuses a list that ends early: what it no longer names would be missing without a word.
+
+    pydicom takes the records that are there. Each tells where the next one lies in the file.
+    """
+    size = path.stat().st_size
+    links = ("OffsetOfTheNextDirectoryRecord", "OffsetOfReferencedLowerLevelDirectoryEntity")
+    ends = any(int(r.get(name) or 0) >= size for r in records for name in links)
+    kind = records[-1].get("DirectoryRecordType") if records else ""
+    is_cut = kind is None or (kind == "IMAGE" and not records[-1].get("ReferencedFileID"))
+    if ends or is_cut:
+        raise UserError(
+            f"{path.name} is cut short: it does not name all images of the disc.",
+            hint="Copy the file again, or open the folder of the series itself.",
+        )
 
 
 def _below(folder: Path, parts: str | Sequence[str]) -> Path | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from phantoms import Series, distinct, positions_of, same_positions, write_nifti
 from PIL import Image
+from pydicom import dcmread
 from pydicom.fileset import FileSet
 from pydicom.uid import generate_uid
 
@@ -118,6 +119,33 @@ def test_a_dicomdir_without_its_disc_is_refused(tmp_path):
     (tmp_path / "DICOMDIR").write_bytes(table.read_bytes())
     with pytest.raises(UserError, match="lists no image that is there"):
         open_case(tmp_path / "DICOMDIR")
+
+
+def test_a_disc_that_lacks_images_says_so(tmp_path):
+    table = disc(tmp_path / "disc", Series(distinct((5, 4, 5)))) / "DICOMDIR"
+    images = sorted(p for p in table.parent.rglob("*") if p.is_file() and p != table)
+    images[-1].unlink()
+    assert open_case(table).warnings[0] == "1 file is listed on the disc and not there."
+    for size in (0.3, 0.5, 0.8):
+        whole = table.read_bytes()
+        table.write_bytes(whole[: int(len(whole) * size)])
+        with pytest.raises(UserError, match="DICOMDIR"):
+            open_case(table)
+        table.write_bytes(whole)
+
+
+def test_names_of_a_disc_that_are_none_are_refused(tmp_path):
+    table = disc(tmp_path / "disc", Series(distinct((3, 4, 5)))) / "DICOMDIR"
+    whole = table.read_bytes()
+    ds = dcmread(table)
+    for record in ds.DirectoryRecordSequence:
+        if "ReferencedFileID" in record:
+            record.ReferencedFileID = "A" * 5000
+    ds.save_as(table)
+    with pytest.raises(UserError, match="DICOMDIR"):
+        open_case(table)
+    table.write_bytes(whole)
+    assert open_case(table).scan.slice_count == 3
 
 
 def test_a_folder_that_has_changed_is_read_again(tmp_path):
