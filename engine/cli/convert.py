@@ -86,12 +86,14 @@ def _tell(case: Case, files: list[Path]) -> dict[str, Any]:
 
     counts = np.bincount(case.label_map.array.reshape(-1), minlength=256)
     names = {label.id: label.name for label in case.labels}
-    voxels = {
-        names.get(v, str(v)): int(counts[v]) for v in range(1, 256) if counts[v] or v in names
-    }
-    for name, count in voxels.items():
-        print(f"{name}: {counted(count, 'voxel')}")
+    used = sorted({*names, *(int(value) for value in np.flatnonzero(counts) if value)})
+    labels = [
+        {"value": value, "name": names.get(value, str(value)), "voxels": int(counts[value])}
+        for value in used
+    ]
+    for label in labels:
+        print(f"{label['name']}: {counted(int(counts[label['value']]), 'voxel')}")
     for path in files:
         print(f"  {path}")
     print("Research use only. Not a medical device.")
-    return {"outputs": [str(files[0])], "files": [str(path) for path in files], "voxels": voxels}
+    return {"outputs": [str(files[0])], "files": [str(path) for path in files], "labels": labels}

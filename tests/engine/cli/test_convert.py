@@ -64,7 +64,11 @@ def test_the_report_and_the_manifest_say_what_was_written(ct, tmp_path, capsys):
     save_mask(ct, mask)
     assert convert(mask, tmp_path / "ct", output, "--json", tmp_path / "r.json") == 0
     told = json.loads((tmp_path / "r.json").read_text())
-    assert told["outputs"] == [str(output)] and told["voxels"] == {"part 1": 12, "part 2": 12}
+    assert told["outputs"] == [str(output)]
+    assert told["labels"] == [
+        {"value": 1, "name": "part 1", "voxels": 12},
+        {"value": 2, "name": "part 2", "voxels": 12},
+    ]
     manifest = json.loads((tmp_path / "out.manifest.json").read_text())
     assert manifest["voxels"]["1"] == {"total": 12, "hand": 0, "model": 0}
     assert "part 1: 12 voxels" in capsys.readouterr().out
