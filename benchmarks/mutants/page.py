@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.document import around
 from benchmarks.mutants.formats import FORMATS
 from engine.errors import UserError
 from engine.system.atomic import atomic_write_text
@@ -23,13 +24,9 @@ def write_table(document: Path, results: Path) -> None:
     Raises:
         UserError: the document has no markers, or a result is damaged.
     """
-    text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{document.name} lacks {BEGIN} or {END}.")
+    before, after = around(document, BEGIN, END)
     body = "\n".join(render(read_all(results)))
-    atomic_write_text(document, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
+    atomic_write_text(document, f"{before}\n\n{body}\n\n{after}")
 
 
 def read_all(folder: Path) -> dict[str, dict[str, Any]]:

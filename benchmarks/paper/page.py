@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.document import around
 from benchmarks.paper.figures import draw_all
 from benchmarks.paper.plan import BASE, CONVERGENCE, DATA_SETS, MORE_STEPS, SETTINGS, planned
 from benchmarks.paper.runner import read_result
@@ -20,7 +21,6 @@ from benchmarks.paper.tables import (
     table_5,
     table_6,
 )
-from engine.errors import UserError
 from engine.system.atomic import atomic_write_text
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -41,16 +41,12 @@ def write_document(document: Path, results: Path, peers: Path, work: Path) -> li
     Raises:
         UserError: the document has no markers, or a result is damaged.
     """
-    text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{document.name} lacks {BEGIN} or {END}.")
+    before, after = around(document, BEGIN, END)
     found = read_all(results)
     pictures = document.parent / "images" / "paper"
     told = draw_all(pictures, found, work)
     body = "\n".join(render(found, peers, pictures))
-    atomic_write_text(document, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
+    atomic_write_text(document, f"{before}\n\n{body}\n\n{after}")
     return [*told, f"wrote {document.name}"]
 
 

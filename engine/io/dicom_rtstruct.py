@@ -24,11 +24,10 @@ from engine.io.dicom_source import (
     UTF8,
     MaskSource,
     building,
-    mark_deidentified,
     mask_source,
+    write_dataset,
 )
 from engine.io.replacing import PROGRAM
-from engine.system.atomic import atomic_write
 
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # what all readers expect as the class of a study
 _DIGITS = 4  # of a millimetre
@@ -69,10 +68,7 @@ def write_rtstruct(
         structures.StructureSetROISequence = [_roi(source, n, model) for n in numbers]
         structures.ROIContourSequence = [_contours(source, n) for n in numbers]
         structures.RTROIObservationsSequence = [_observation(n) for n in numbers]
-        if deidentify:
-            mark_deidentified(structures)
-    with atomic_write(path) as draft:
-        structures.save_as(draft, enforce_file_format=True)
+    write_dataset(path, structures, deidentify)
 
 
 def _structure_set(source: MaskSource) -> Dataset:

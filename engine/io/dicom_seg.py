@@ -23,11 +23,10 @@ from engine.io.dicom_source import (
     SERIES_OFFSET,
     MaskSource,
     building,
-    mark_deidentified,
     mask_source,
+    write_dataset,
 )
 from engine.io.replacing import PROGRAM
-from engine.system.atomic import atomic_write
 
 _TISSUE = Code("85756007", "SCT", "Tissue")
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
@@ -60,10 +59,7 @@ def write_seg(
     with building(path, case):
         segments = [_segment(source, n, model) for n in range(1, len(source.values) + 1)]
         segmentation = _segmentation(source.datasets, numbers[_frames(source)], segments)
-        if deidentify:
-            mark_deidentified(segmentation)
-    with atomic_write(path) as draft:
-        segmentation.save_as(draft, enforce_file_format=True)
+    write_dataset(path, segmentation, deidentify)
 
 
 def _segmentation(

@@ -26,6 +26,7 @@ from engine.io.dicom_stack import Stack
 from engine.io.kinds import reading
 from engine.io.manifests import count_voxels
 from engine.io.orientation import to_stored
+from engine.system.atomic import atomic_write
 
 OTHER_FORMAT = "Export the mask as NIfTI (.nii.gz)."
 UTF8 = "ISO_IR 192"
@@ -208,7 +209,10 @@ def other_uid(uid: str) -> UID:
     return UID(_OURS + str(int.from_bytes(digest[:16], "big")))
 
 
-def mark_deidentified(ds: Dataset) -> None:
-    """Says so in the file (PS3.3 C.7.1.1)."""
-    ds.PatientIdentityRemoved = "YES"
-    ds.DeidentificationMethod = "Patient and study emptied, UIDs replaced"
+def write_dataset(path: Path, ds: Dataset, deidentify: bool) -> None:
+    """Writes a finished mask, all of it or nothing; one without a patient says so (C.7.1.1)."""
+    if deidentify:
+        ds.PatientIdentityRemoved = "YES"
+        ds.DeidentificationMethod = "Patient and study emptied, UIDs replaced"
+    with atomic_write(path) as draft:
+        ds.save_as(draft, enforce_file_format=True)

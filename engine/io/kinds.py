@@ -47,7 +47,7 @@ class MaskForm(StrEnum):
 
 
 # The forms that an ending may stand for, the usual one first; any other name is a folder of PNGs.
-_FORMS = {
+_FORMS_OF_ENDING = {
     **dict.fromkeys(NIFTI_OUT, (MaskForm.NIFTI,)),
     **dict.fromkeys(ITK_OUT, (MaskForm.ITK,)),
     ".png": (MaskForm.PNG,),
@@ -55,7 +55,7 @@ _FORMS = {
     ".json": (MaskForm.LABELME,),
     ".csv": (MaskForm.TABLE,),
 }
-MASK_ENDINGS = tuple(_FORMS)
+MASK_ENDINGS = tuple(_FORMS_OF_ENDING)
 FILE_FORMS = tuple(form for form in MaskForm if form is not MaskForm.PNG)  # one file for all slices
 
 
@@ -69,11 +69,11 @@ def mask_form(path: Path, wanted: str = "") -> MaskForm:
     Raises:
         UserError: the name can't hold what is wanted.
     """
-    forms = _FORMS.get(suffix_of(path), (MaskForm.PNG,))
+    forms = _FORMS_OF_ENDING.get(suffix_of(path), (MaskForm.PNG,))
     if not wanted:
         return forms[0]
     if wanted not in forms:
-        endings = " or ".join(end for end, known in _FORMS.items() if wanted in known)
+        endings = " or ".join(end for end, known in _FORMS_OF_ENDING.items() if wanted in known)
         raise UserError(
             f"{path.name} can't be written as {wanted}.",
             hint=f"Name a file that ends in {endings}.",
