@@ -59,13 +59,13 @@ class ChildWatch(threading.Thread):
         self._most_bytes = None if taken is None else taken + more_bytes
 
     def run(self) -> None:
-        """Looks until `stop`."""
-        while not self._done.wait(_LOOK_S):
+        """Looks until `stop` or the child's end; a child that ended leaves no zombie behind."""
+        while not self._done.wait(_LOOK_S) and self._child.poll() is None:
             self.cancelled = bool(self._is_cancelled and self._is_cancelled())
             with self._judging:
                 self._judge()
-                if self._killed:
-                    return
+            if self._killed:
+                self._child.wait()
 
     def _judge(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:

@@ -42,7 +42,15 @@ def learnt(window, idle, qtbot, tmp_path) -> Callable[..., Path]:
 
 def children() -> list[psutil.Process]:
     own = psutil.Process().children(recursive=True)
-    return [child for child in own if "finetune" in child.cmdline()]
+    return [child for child in own if "finetune" in words(child)]
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Its command line; empty where it ends while it is asked."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def until_it_learns(window, qtbot) -> None:
