@@ -100,7 +100,13 @@ def read_elements(path: Path, tags: list[Any], *, pixels: bool) -> FileDataset:
         UserError: it unpacks to more than any image.
         pydicom.errors.InvalidDicomError and others: it is no DICOM file.
     """
-    with warnings.catch_warnings(), path.open("rb") as stream:
+    with path.open("rb") as stream:
+        return read_stream(path, stream, tags, pixels=pixels)
+
+
+def read_stream(path: Path, stream: IO[bytes], tags: list[Any], *, pixels: bool) -> FileDataset:
+    """As `read_elements`, from the start of an open file; it is left where reading stopped."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _check_inflated(path, stream)
         for force in (False, True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
 
 from engine.errors import UserError
-from engine.io.dicom_decode import has_table, read_elements
+from engine.io.dicom_decode import has_table, read_stream
 from engine.io.dicom_frames import Elements, frames_of
+from engine.io.dicom_plain import PlainPixels, find_plain
 
 Vector = NDArray[np.float64]
 
@@ -30,7 +32,7 @@ _TAGS = [
     "SeriesNumber", "SeriesDescription", "SliceThickness", "SpacingBetweenSlices",
     "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter",
     "WindowWidth", "PixelPaddingValue", "Units", "InstanceNumber", "FrameType",
     "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
@@ -67,6 +69,7 @@ class ImageHeader:
         window: (level, width), or None.
         padding: stored value of what was not measured, or None.
         localizer: True for a scout.
+        plain: where its pixels are; None where a decoder must find them.
     """
 
     path: Path
@@ -96,6 +99,7 @@ class ImageHeader:
     window: tuple[float, float] | None
     padding: int | None
     localizer: bool
+    plain: PlainPixels | None
 
     @property
     def pixel_bytes(self) -> int:
@@ -126,7 +130,9 @@ def read_image_headers(path: Path) -> tuple[list[ImageHeader], Patient] | None:
     Raises:
         UserError: a value that is needed makes no sense.
     """
-    ds = read_elements(path, _HEADER_TAGS, pixels=False)
+    with path.open("rb") as stream:
+        ds = read_stream(path, stream, _HEADER_TAGS, pixels=False)
+        plain = find_plain(ds, stream)
     whole = Elements([ds])
     if _text(whole, "Modality") in _NO_IMAGE or not _has_size(path, ds):
         return None
@@ -135,14 +141,19 @@ def read_image_headers(path: Path) -> tuple[list[ImageHeader], Patient] | None:
     count = _whole(path, whole, "NumberOfFrames", 1)
     compressed = _is_compressed(ds)
     headers = [
-        _header(path, frame, n if count > 1 else None, count, compressed)
+        _header(path, frame, n if count > 1 else None, count, compressed, plain)
         for n, frame in enumerate(frames_of(path, ds, count))
     ]
     return headers, Patient(_text(whole, "PatientID"), _text(whole, "PatientName"))
 
 
 def _header(
-    path: Path, ds: Elements, frame: int | None, frames: int, compressed: bool
+    path: Path,
+    ds: Elements,
+    frame: int | None,
+    frames: int,
+    compressed: bool,
+    plain: PlainPixels | None,
 ) -> ImageHeader:
     modality = _text(ds, "Modality")
     along_row, down_column = _directions(path, ds)
@@ -176,6 +187,7 @@ def _header(
         window=_window(ds),
         padding=_padding(ds),
         localizer="LOCALIZER" in _words(ds, "ImageType") + _words(ds, "FrameType"),
+        plain=plain,
     )
 
 
@@ -216,7 +228,7 @@ def _floats(ds: Elements, name: str, count: int) -> list[float] | None:
         values = [float(v) for v in _many(ds, name)]
     except (TypeError, ValueError):
         return None
-    return values if len(values) == count and np.isfinite(values).all() else None
+    return values if len(values) == count and all(map(isfinite, values)) else None
 
 
 def _number(ds: Elements, name: str, default: float) -> float:
@@ -224,7 +236,7 @@ def _number(ds: Elements, name: str, default: float) -> float:
         values = [float(v) for v in _many(ds, name)[:1]]
     except (TypeError, ValueError):
         return default
-    return values[0] if values and np.isfinite(values[0]) else default
+    return values[0] if values and isfinite(values[0]) else default
 
 
 def _whole(path: Path, ds: Elements, name: str, default: int = 0) -> int:
@@ -270,7 +282,7 @@ def _unit(ds: Elements, modality: str) -> str:
 def _window(ds: Elements) -> tuple[float, float] | None:
     width = _number(ds, "WindowWidth", 0.0)
     level = _number(ds, "WindowCenter", np.inf if "WindowCenter" not in ds else 0.0)
-    return (level, width) if width > 0 and np.isfinite(level) else None
+    return (level, width) if width > 0 and isfinite(level) else None
 
 
 def _padding(ds: Elements) -> int | None:

@@ -17,6 +17,7 @@ from engine.io.dicom_child import CONTAINED
 from engine.io.dicom_decode import Decoder
 from engine.io.dicom_header import ImageHeader, short_hash
 from engine.io.dicom_stack import Stack
+from engine.io.kinds import reading
 from engine.io.orientation import array_affine, closest_form, to_stored
 
 MAX_BYTES = 16 * 2**30
@@ -175,6 +176,11 @@ class PixelReader:
         """
         if image.compressed:
             return CONTAINED.read(image.path, image.frame, image.pixel_bytes)
+        if image.plain is not None:
+            with reading(image.path):
+                pixels = image.plain.read(image.path, image.shape)
+            if pixels is not None:
+                return pixels
         return self._plain.read(image.path, image.frame)
 
 
