@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         threshold=args.threshold,
         overlap=args.overlap,
         resample=NEAREST if args.resample else "",
+        tell=say_warning,
     )
     case.label_map = LabelMap(case.scan.grid.shape, case.scan.plane, array)
     case.labels = labels if labels is not None else case.labels

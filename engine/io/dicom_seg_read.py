@@ -17,12 +17,11 @@ from engine.domain.case import Case
 from engine.domain.grid import Affine, Grid
 from engine.domain.volume import Volume
 from engine.errors import Choice, ChoiceNeeded, UserError
-from engine.imaging.resampling import resample_labels
 from engine.io.dicom_child import CONTAINED
 from engine.io.dicom_decode import Decoder, read_elements
 from engine.io.dicom_frames import Elements, frames_of
 from engine.io.kinds import reading
-from engine.io.mask_placing import SAME_SCAN, other_grid, put_labels
+from engine.io.mask_placing import SAME_SCAN, Tell, other_grid, put_labels, put_on_grid
 
 _TAGS: list[Any] = [
     Tag(name)
@@ -52,7 +51,9 @@ def read_seg(
     case: Case,
     threshold: float | None = None,
     overlap: str = "",
+    *,
     resample: bool = False,
+    tell: Tell = lambda _: None,
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
     """The segments of a DICOM SEG as labels of their numbers.
 
@@ -63,6 +64,7 @@ def read_seg(
         overlap: where segments overlap, FIRST gives the voxel to the lower number, LAST to the
             higher one; "" asks.
         resample: put it onto the case's grid from its own one, by the nearest voxel.
+        tell: called with a sentence about what that changed.
 
     Returns:
         uint8 ``[k, j, i]``, and the segments' names by their numbers.
@@ -83,7 +85,7 @@ def read_seg(
         kind = str(ds.get("SegmentationType") or "BINARY").upper()
         level = _level(path, ds, threshold) if kind == "FRACTIONAL" else 1
         frames = [_frame(path, elements) for elements in frames_of(path, ds, count)]
-        found = _put_frames(path, ds, frames, case, level, overlap, resample)
+        found = _put_frames(path, ds, frames, case, level, overlap, resample, tell)
         return found, _names(ds)
 
 
@@ -95,6 +97,7 @@ def _put_frames(
     level: float,
     overlap: str,
     resample: bool,
+    tell: Tell,
 ) -> NDArray[np.uint8]:
     """The frames' labels on the case's grid; from the segmentation's own one if that is wanted."""
     target = case.scan.grid
@@ -111,7 +114,7 @@ def _put_frames(
         if place is None:
             raise other_grid(path, case, _own_grid(path, frames, _size(ds)))
         put_labels(path, found, place, values[values != 0].astype(np.uint8), overlap)
-    return resample_labels(found, grid, target) if resample else found
+    return put_on_grid(path, found, grid, target, tell) if resample else found
 
 
 def _size(ds: FileDataset) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 from engine.domain.case import Case
 from engine.domain.grid import Grid
 from engine.errors import Choice, ChoiceNeeded, UserError
-from engine.imaging.resampling import grids_meet
+from engine.imaging.resampling import grids_meet, resample_labels
 
 FIRST, LAST = "first", "last"  # which of two overlapping segments gets a voxel
 NEAREST = "nearest"
+_CHANGED = 0.05  # of a label's volume; less is what voxels of another size always do
+Tell = Callable[[str], None]
 SAME_SCAN = "Open the mask that was drawn on this very scan."
 
 
@@ -66,6 +69,28 @@ def other_grid(path: Path, case: Case, grid: Grid) -> UserError:
         about="resample",
         choices=[Choice(NEAREST, "resample it by the nearest voxel")],
     )
+
+
+def put_on_grid(
+    path: Path, values: NDArray[np.uint8], grid: Grid, target: Grid, tell: Tell
+) -> NDArray[np.uint8]:
+    """`resample_labels`, and a sentence about labels that are lost or got another size by it."""
+    moved = resample_labels(values, grid, target)
+    before, after = (
+        np.bincount(array.reshape(-1), minlength=256) * abs(np.linalg.det(lattice.affine[:3, :3]))
+        for array, lattice in ((values, grid), (moved, target))
+    )
+    odd: list[str] = []
+    for label in (np.flatnonzero(before[1:]) + 1).tolist():
+        change = after[label] / before[label] - 1
+        if not after[label]:
+            odd.append(f"label {label} was lost")
+        elif abs(change) > _CHANGED:
+            what = "less" if change < 0 else "more"
+            odd.append(f"label {label} got {100 * abs(change):.0f} % {what} volume")
+    if odd:
+        tell(f"By resampling {path.name}, {', '.join(odd)}.")
+    return moved
 
 
 def _text(grid: Grid) -> str:

@@ -13,11 +13,10 @@ from engine.domain.labels import LabelList
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.imaging.orientation import as_shown
-from engine.imaging.resampling import resample_labels
 from engine.io.kinds import Kind, file_stem, kind_of, reading, suffix_of
 from engine.io.listing import SLICE_NUMBER, manifest_of
 from engine.io.manifests import labels_named, read_labels
-from engine.io.mask_placing import NEAREST, other_grid
+from engine.io.mask_placing import NEAREST, Tell, other_grid, put_on_grid
 
 Labels = NDArray[np.uint8]
 
@@ -29,6 +28,7 @@ def read_mask(
     threshold: float | None = None,
     overlap: str = "",
     resample: str = "",
+    tell: Tell = lambda _: None,
 ) -> tuple[Labels, LabelList | None]:
     """Opens a mask of a case.
 
@@ -41,6 +41,7 @@ def read_mask(
         threshold: of a DICOM SEG that holds fractions.
         overlap: which of two overlapping segments gets a voxel, "first" or "last".
         resample: "nearest" puts a mask of another grid onto the case's by the nearest voxel.
+        tell: called with a sentence about what resampling changed.
 
     Returns:
         uint8 ``[k, j, i]`` on the case's grid, and the labels that the manifest beside it, or else
@@ -56,13 +57,13 @@ def read_mask(
         array, file = _read_folder(path, case)
         names: dict[int, str] = {}
     else:
-        array, names = _read_file(path, case, threshold, overlap, resample)
+        array, names = _read_file(path, case, threshold, overlap, resample, tell)
     beside = read_labels(manifest_of(file))
     return array, beside or (labels_named(names) if names else None)
 
 
 def _read_file(
-    path: Path, case: Case, threshold: float | None, overlap: str, resample: str
+    path: Path, case: Case, threshold: float | None, overlap: str, resample: str, tell: Tell
 ) -> tuple[Labels, dict[int, str]]:
     """A mask in one file, and the names that it gives its labels."""
     if suffix_of(path) == ".json" and path.is_file():
@@ -71,9 +72,9 @@ def _read_file(
         return read_labelme(path, case, overlap)
     kind = kind_of(path)
     if kind is Kind.DICOM:
-        return _read_dicom(path, case, threshold, overlap, resample)
+        return _read_dicom(path, case, threshold, overlap, resample, tell)
     if kind in (Kind.NIFTI, Kind.ITK):
-        return _read_volume_mask(path, kind, case, resample)
+        return _read_volume_mask(path, kind, case, resample, tell)
     if case.scan.slice_count > 1:
         raise UserError(
             f"{path.name} can't be opened as the mask of {case.name}.",
@@ -86,7 +87,7 @@ def _read_file(
 
 
 def _read_dicom(
-    path: Path, case: Case, threshold: float | None, overlap: str, resample: str
+    path: Path, case: Case, threshold: float | None, overlap: str, resample: str, tell: Tell
 ) -> tuple[Labels, dict[int, str]]:
     from engine.io.dicom_rtstruct_read import is_rtstruct, read_rtstruct
 
@@ -94,7 +95,8 @@ def _read_dicom(
         return read_rtstruct(path, case, overlap)
     from engine.io.dicom_seg_read import read_seg
 
-    return read_seg(path, case, threshold, overlap, resample == NEAREST and case.scan.is_even)
+    wanted = resample == NEAREST and case.scan.is_even
+    return read_seg(path, case, threshold, overlap, resample=wanted, tell=tell)
 
 
 def slice_of(array: NDArray[Any], plane: int, index: int) -> NDArray[Any]:
@@ -103,7 +105,7 @@ def slice_of(array: NDArray[Any], plane: int, index: int) -> NDArray[Any]:
 
 
 def _read_volume_mask(
-    path: Path, kind: Kind, case: Case, resample: str
+    path: Path, kind: Kind, case: Case, resample: str, tell: Tell
 ) -> tuple[Labels, dict[int, str]]:
     """Label values on the case's grid, and the names that the file gives them."""
     names: dict[int, str] = {}
@@ -124,7 +126,7 @@ def _read_volume_mask(
         return values, names
     if resample != NEAREST or not case.scan.is_even:
         raise other_grid(path, case, mask.grid)
-    return resample_labels(values, mask.grid, target), names
+    return put_on_grid(path, values, mask.grid, target, tell), names
 
 
 def _label_values(path: Path, values: NDArray[Any]) -> Labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,11 @@ class _Opening:
         job.failed.connect(lambda error: self._failed(error, answers))
         self._context.changed()
 
-    def _opened(self, found: tuple[LabelMap, LabelList]) -> None:
+    def _opened(self, found: _Found) -> None:
         if self._discard or self._context.document.revision == self._revision:
-            _take_mask(self._context, self._case, *found)
+            _take_mask(self._context, self._case, found)
         else:
-            _ask_to_take_mask(self._context, self._case, *found)
+            _ask_to_take_mask(self._context, self._case, found)
 
     def _failed(self, error: UserError, answers: dict[str, Any]) -> None:
         notifier = self._context.notifier
@@ -112,20 +113,30 @@ class _Opening:
             self.start(answers)
 
 
-def _ask_to_take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
+@dataclass(frozen=True)
+class _Found:
+    """A mask that was read; `remarks` say what its reading changed."""
+
+    label_map: LabelMap
+    labels: LabelList
+    remarks: tuple[str, ...]
+
+
+def _ask_to_take_mask(context: Context, case: Case, found: _Found) -> None:
     """The case was changed while its mask was read."""
     if context.document.case is not case:
         return
     context.notifier.show(
         f"{case.name} was changed while the mask was being opened. The mask would replace it all.",
         "warning",
-        (Choice("Replace", lambda: _take_mask(context, case, label_map, labels)),),
+        (Choice("Replace", lambda: _take_mask(context, case, found)),),
         key="mask",
     )
 
 
-def _read(path: Path, case: Case, answers: dict[str, Any]) -> tuple[LabelMap, LabelList]:
-    values, labels = read_mask(path, case, **answers)
+def _read(path: Path, case: Case, answers: dict[str, Any]) -> _Found:
+    remarks: list[str] = []
+    values, labels = read_mask(path, case, tell=remarks.append, **answers)
     label_map = LabelMap(case.scan.grid.shape, case.scan.plane, values)
     for index in range(case.scan.slice_count):  # who drew it is not known; no model may replace it
         drawn = (label_map.slice(index) > 0) * np.uint8(Origin.HAND)
@@ -135,16 +146,18 @@ def _read(path: Path, case: Case, answers: dict[str, Any]) -> tuple[LabelMap, La
         used = [int(v) for v in set(values[values > 0].tolist())]
         while len(labels) < max(used, default=0):
             labels = labels.added(f"Label {len(labels) + 1}")
-    return label_map, labels
+    return _Found(label_map, labels, tuple(remarks))
 
 
-def _take_mask(context: Context, case: Case, label_map: LabelMap, labels: LabelList) -> None:
+def _take_mask(context: Context, case: Case, found: _Found) -> None:
     if context.document.case is not case:
         return
     stop(context)
     context.notifier.clear("mask")
-    context.document.replace_label_map(label_map, labels, "Open mask")
-    first = next(iter(labels), None)
+    context.document.replace_label_map(found.label_map, found.labels, "Open mask")
+    first = next(iter(found.labels), None)
     context.view.set_active_label(first.id if first else 0)
     context.notifier.say("Mask opened")
+    if found.remarks:
+        context.notifier.show(" ".join(found.remarks), "warning", key="mask")
     context.changed()

@@ -84,7 +84,9 @@ def test_a_mask_of_another_grid_is_resampled_after_a_question(window, idle, tmp_
     affine = np.diag([-1.0, -1.0, 2.0, 1.0])
     scan = write_nifti(tmp_path / "scan.nii", distinct((8, 9, 10)), affine)
     finer = affine @ np.diag([0.5, 0.5, 0.5, 1])
-    mask = write_nifti(tmp_path / "mask.nii", np.ones((16, 18, 20), np.uint8), finer)
+    values = np.ones((16, 18, 20), np.uint8)
+    values[1, 1, 1] = 7  # between two voxels of the scan
+    mask = write_nifti(tmp_path / "mask.nii", values, finer)
     open_path(window, idle, scan)
     window.commands["case.open_mask"].trigger(path=mask)
     idle(window)
@@ -92,6 +94,7 @@ def test_a_mask_of_another_grid_is_resampled_after_a_question(window, idle, tmp_
     window.notice_bar.choose("Resample it by the nearest voxel")
     idle(window)
     assert voxels(window) == 8 * 9 * 10
+    assert "label 7 was lost" in notice(window)
     window.commands["edit.undo"].trigger()
     assert voxels(window) == 0
 

@@ -120,6 +120,18 @@ def test_another_grid_is_refused_and_resampled_where_asked(ct, tmp_path, capsys)
     assert np.array_equal(array, blocks)
 
 
+def test_what_resampling_costs_is_told(ct, tmp_path, capsys):
+    values = np.zeros((12, 10, 12), np.uint8)
+    values[:8, :8, :8], values[9, 9, 9], values[8:10, 2:8, 9] = 1, 2, 3
+    half = ct.scan.grid.affine @ np.diag([0.5, 0.5, 0.5, 1])
+    mask = write_nifti(tmp_path / "m.nii.gz", values, half)
+    scan = write_nifti(tmp_path / "s.nii.gz", distinct((6, 5, 6)), ct.scan.grid.affine)
+    words = ("convert", mask, "--like", scan, "--output", tmp_path / "o.nii", "--resample")
+    assert sdseg(*words) == 0
+    text = capsys.readouterr().err
+    assert "label 2 was lost, label 3 was lost" in text and "label 1" not in text
+
+
 def test_overlaps_and_fractions_are_asked_about_by_option(tmp_path, capsys):
     blank = dict.fromkeys(
         ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyDate", "StudyTime", "StudyID",
