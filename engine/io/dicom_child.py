@@ -171,13 +171,21 @@ def serve() -> int:
         try:
             pixels = np.ascontiguousarray(decoder.read(path, request["frame"]))
         except UserError as error:
-            to.write(json.dumps({"message": error.message, "hint": error.hint}).encode() + b"\n")
+            to.write(json.dumps(_refusal(path, error)).encode() + b"\n")
         else:
             head = {"shape": pixels.shape, "dtype": pixels.dtype.str}
             to.write(json.dumps(head).encode() + b"\n")
             to.write(pixels.data.cast("B"))
         to.flush()
     return 0
+
+
+def _refusal(path: Path, error: UserError) -> dict[str, str]:
+    """A cap that is far above what the picture needs was met: other programs are not to blame."""
+    if isinstance(error.__cause__, MemoryError):
+        reason = f"The pixels of {path.name} can't be decoded: they need too much memory."
+        return {"message": reason, "hint": _HINT}
+    return {"message": error.message, "hint": error.hint}
 
 
 def _end_with_owner() -> None:
