@@ -47,7 +47,7 @@ def begin_dicom(
         UserError: no image, or an irregular series.
     """
     series, kept_time = split_selection(series)
-    found = find_series(path, check)
+    found = find_series(path, None if check is None else lambda *_: check())
     images, remarks = _choose(path, found, series)
     for image in {image.path: image for image in images}.values():
         check_pixels(image)

@@ -18,6 +18,7 @@ from engine.io.kinds import is_dicomdir, kind_by_name, looks_like_dicom, natural
 _CROSS_SECTIONS = ("CT", "MR", "PT")
 _KEPT = 2
 Check = Callable[[], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +78,14 @@ _FOUND: dict[tuple[Path, tuple[tuple[Path, int, int], ...]], Found] = {}  # the 
 _CHANGING = Lock()  # threads look for series at the same time
 
 
-def find_series(path: Path, check: Check | None = None) -> Found:
+def find_series(path: Path, progress: Progress | None = None) -> Found:
     """Reads the headers of a file, of the files of a folder (not below it), or of a DICOMDIR.
 
     What was found last is kept, for listing and then opening a folder.
 
     Args:
         path: file or folder.
-        check: called before each file; may raise `Cancelled`.
+        progress: called with (files looked at, files in all); may raise `Cancelled`.
 
     Raises:
         UserError: there is no image.
@@ -94,7 +95,7 @@ def find_series(path: Path, check: Check | None = None) -> Found:
     state = (path, tuple((f, s.st_size, s.st_mtime_ns) for f in files if (s := f.stat())))
     found = _FOUND.get(state)
     if found is None:
-        found = _read(path, files, check)
+        found = _read(path, files, progress)
         with _CHANGING:
             _FOUND[state] = found
             while len(_FOUND) > _KEPT:
@@ -102,14 +103,14 @@ def find_series(path: Path, check: Check | None = None) -> Found:
     return replace(found, absent=absent)
 
 
-def _read(path: Path, files: Sequence[Path], check: Check | None) -> Found:
+def _read(path: Path, files: Sequence[Path], progress: Progress | None) -> Found:
     """What the files hold."""
     images: list[ImageHeader] = []
     others: list[Path] = []
     patient = Patient("", "")
-    for file in files:
-        if check:
-            check()
+    for n, file in enumerate(files):
+        if progress:
+            progress(n, len(files))
         header = _header(file)
         if header is None:
             others.append(file)

@@ -10,6 +10,8 @@ from engine.errors import UserError
 from engine.io.kinds import Kind, kind_of, stem_of
 from engine.io.listing import list_cases
 
+Progress = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class Part:
@@ -30,23 +32,24 @@ class Part:
     is_likeliest: bool = False
 
 
-def list_parts(path: Path, check: Callable[[], None] | None = None) -> list[Part]:
+def list_parts(path: Path, progress: Progress | None = None) -> list[Part]:
     """The cases behind a path, in natural order.
 
     Args:
         path: file or folder.
-        check: called before each DICOM file is looked at; may raise `Cancelled`.
+        progress: called with (files looked at, files of the folder) before each DICOM file; may
+            raise `Cancelled`.
 
     Raises:
         UserError: nothing there can be opened.
     """
     parts: list[Part] = []
     for case in list_cases(path):
-        parts += _parts_of(case, check)
+        parts += _parts_of(case, progress)
     return parts
 
 
-def _parts_of(case: Path, check: Callable[[], None] | None) -> list[Part]:
+def _parts_of(case: Path, progress: Progress | None) -> list[Part]:
     name = stem_of(case) if case.is_file() else case.name
     if kind_of(case) not in (Kind.FOLDER, Kind.DICOM):
         return [Part(case, "", name)]
@@ -54,7 +57,7 @@ def _parts_of(case: Path, check: Callable[[], None] | None) -> list[Part]:
     from engine.io.dicom_series import find_series, likeliest
 
     try:
-        series = find_series(case, check).series
+        series = find_series(case, progress).series
     except UserError:  # it is said when the case is opened
         return [Part(case, "", name)]
     if len(series) == 1:

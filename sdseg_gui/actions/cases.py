@@ -100,12 +100,16 @@ def open_paths(context: Context, paths: Sequence[Path], *, discard: bool = False
             key = "" if items else "error"
             context.notifier.show(f"{error.message} {error.hint}".strip(), "error", key=key)
         if not items:
+            context.notifier.say("Nothing was opened")
             return
         if discard:
             context.document.open(None)
             context.session.set_items([])
         _add_and_show(context, items, likeliest)
 
+    job.progressed.connect(
+        lambda done, total: context.notifier.say(f"Looking at file {done + 1} of {total}")
+    )
     job.done.connect(take)
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
     context.changed()
@@ -118,7 +122,7 @@ def _listed(paths: Sequence[Path], job: JobHandle) -> tuple[list[CaseItem], list
     errors: list[UserError] = []
     for path in paths:
         try:
-            found = list_parts(path, job.check)
+            found = list_parts(path, job.step)
         except UserError as error:
             errors.append(error)
         else:
@@ -220,7 +224,6 @@ def _show(context: Context, item: CaseItem, begun: BegunCase) -> None:
     if item not in context.session.items:
         return
     context.notifier.clear("case")
-    context.notifier.clear("mask")
     context.notifier.clear("mask")
     context.notifier.clear("error")
     context.choice = None

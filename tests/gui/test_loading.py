@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -298,18 +299,28 @@ def test_the_loop_goes_round_while_a_series_is_read(window, qtbot, slow) -> None
     assert np.percentile(gaps, 95) < 0.05
 
 
+def test_looking_at_the_files_of_a_folder_shows_how_far_it_is(window, idle, tmp_path) -> None:
+    _, folder = long_series(tmp_path / "s")
+    said: list[str] = []
+    window.notifier.status.connect(said.append)
+    window.commands["case.open"].trigger(path=folder)
+    idle(window)
+    assert any(text.startswith("Looking at file ") and text.endswith(" of 48") for text in said)
+    assert said[-1] == "s opened"
+
+
 def test_reading_headers_can_be_stopped_too(tmp_path) -> None:
     _, folder = long_series(tmp_path / "s")
     looked_at: list[int] = []
 
-    def check() -> None:
+    def check(*_: int) -> None:
         looked_at.append(1)
         if len(looked_at) == 5:
             raise Cancelled
 
-    for act in (begin_case, list_parts):
+    for act in (partial(begin_case, check=check), partial(list_parts, progress=check)):
         looked_at.clear()
         with pytest.raises(Cancelled):
-            act(folder, check=check)
+            act(folder)
         assert len(looked_at) == 5
     assert begin_case(folder).case.scan.slice_count == DEPTH
