@@ -11,12 +11,11 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from numpy.typing import NDArray
 
-from engine.domain.grid import Affine
 from engine.domain.stored import StoredForm
 from engine.domain.volume import Volume
 from engine.io.kinds import suffix_of
 from engine.io.nifti import header_of
-from engine.io.orientation import to_stored
+from engine.io.orientation import is_sheared, to_stored
 from engine.io.replacing import PROGRAM
 from engine.system.atomic import atomic_write
 
@@ -106,12 +105,6 @@ def _fresh(scan: Volume) -> Nifti1Header:
     header.set_data_shape((i, j, k))
     affine = scan.grid.affine
     header.set_sform(affine, _SCANNER)
-    header.set_qform(affine, _UNKNOWN if _is_sheared(affine) else _SCANNER)
+    header.set_qform(affine, _UNKNOWN if is_sheared(affine) else _SCANNER)
     header["xyzt_units"] = _MM if scan.grid.calibrated else 0
     return header
-
-
-def _is_sheared(affine: Affine) -> bool:
-    """True where a qform could not say it: axes that are not square to each other."""
-    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-5)

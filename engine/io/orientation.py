@@ -16,6 +16,7 @@ from engine.domain.stored import StoredForm
 # World axes are RAS+, array axes LPS+: i runs to the left, j to the back, k to the head.
 _WORLD_SIGN = np.array([-1.0, -1.0, 1.0])
 _THICK = 1.2
+_SQUARE = 1e-5  # how far the cosine of two axes may be from that of a right angle
 
 
 def closest_form(affine: Affine) -> StoredForm:
@@ -40,6 +41,12 @@ def closest_form(affine: Affine) -> StoredForm:
 def _alignment(cosines: NDArray[np.float64], pairing: tuple[int, ...]) -> float:
     # Rounded, so that a tie (45 degrees) does not depend on the last bit.
     return round(sum(abs(float(cosines[world, axis])) for world, axis in enumerate(pairing)), 6)
+
+
+def is_sheared(affine: Affine) -> bool:
+    """True where the axes are not square to each other, which a qform, NRRD or ITK can't say."""
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(cosines.T @ cosines - np.eye(3)).max() > _SQUARE)
 
 
 def to_array(stored: NDArray[Any], form: StoredForm) -> NDArray[Any]:
