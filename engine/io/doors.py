@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.kinds import Kind, kind_of
 from engine.io.listing import list_cases
+from engine.io.no_number import fill_mask, fill_scan
 from engine.io.selection import split_selection
 
 Progress = Callable[[int, int], None]
@@ -84,7 +85,7 @@ def begin_case(
         return BegunCase(case, _nothing_left if case.scan.is_complete else loader.read)
     kept_time = split_selection(series)[1]
     scan, remarks = _read_file(path, kind, kept_time if time is None else time)
-    case = new_case(scan, path)
+    case = new_case(fill_scan(scan, remarks), path)
     case.warnings = tuple(remarks)
     return BegunCase(case, _nothing_left)
 
@@ -117,20 +118,32 @@ def open_middle(path: Path, series: str = "") -> Case:
     return middle(path, series)
 
 
-def open_truth(path: Path) -> Volume:
+def open_truth(path: Path, tell: Callable[[str], None] = lambda _: None) -> Volume:
     """Opens a mask that a model is compared with or trained on; of a palette its indices count.
 
+    Args:
+        path: of the mask.
+        tell: called with a sentence if voxels hold no number, which are background then.
+
     Raises:
-        UserError: it can't be opened.
+        UserError: it can't be opened, or holds infinite values.
     """
-    if kind_of(path) is Kind.PICTURE:
+    kind = kind_of(path)
+    if kind is Kind.PICTURE:
         from engine.io.raster import has_palette, read_indices
 
         if has_palette(path):
             indices = read_indices(path)
             grid = picture_grid(indices.shape[0], indices.shape[1])
             return Volume(np.ascontiguousarray(indices[None]), grid, modality="picture")
-    return open_case(path).scan
+    only = _only_case(path) if kind is Kind.FOLDER else path
+    if only != path:
+        return open_truth(only, tell)
+    if kind in (Kind.FOLDER, Kind.DICOM):
+        return open_case(path).scan
+    _refuse_name(path)
+    scan = _read_file(path, kind, None)[0]
+    return replace(scan, array=fill_mask(path, scan.array, tell))
 
 
 def _refuse_name(path: Path) -> None:
@@ -146,6 +159,7 @@ def _refuse_name(path: Path) -> None:
 
 
 def _read_file(path: Path, kind: Kind, time: int | None) -> tuple[Volume, list[str]]:
+    """What a file holds, voxels without a number as they are, and what was odd about it."""
     if kind is Kind.PICTURE:
         from engine.io.raster import read_picture
 

@@ -1,7 +1,10 @@
-"""NRRD and MetaImage: in by the project's own readers, out through SimpleITK."""
+"""NRRD and MetaImage, in and out."""
 
 from __future__ import annotations
 
+import gzip
+import unicodedata
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +18,27 @@ from engine.domain.stored import StoredForm
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.kinds import reading, suffix_of
-from engine.io.orientation import array_affine, closest_form, plane_of, to_array, to_stored
+from engine.io.metaimage import metaimage_header, read_metaimage_header
+from engine.io.nrrd import nrrd_header, read_nrrd_header
+from engine.io.orientation import (
+    array_affine,
+    closest_form,
+    is_sheared,
+    plane_of,
+    to_array,
+    to_stored,
+)
 from engine.io.replacing import PROGRAM
 from engine.io.selection import selection, time_point
 from engine.io.voxel_file import VoxelFile, check, read_voxels
 from engine.system.atomic import atomic_write
 
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SQUARE = 1e-5
+_LEVEL = 6  # of packing: zlib's own middle
 
 
 def read_itk(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
-    """Reads one 3-D scan, grey or RGB.
+    """Reads one 3-D scan, grey or RGB; voxels that hold no number stay as they are.
 
     Args:
         path: .nrrd, .nhdr, .mha or .mhd.
@@ -43,11 +55,13 @@ def read_itk(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
         found = read_header(path)
         time = time_point(path, 1 if found.time is None else found.sizes[found.time], time)
         stored = read_voxels(found)
+        if found.parts == 1 and found.channels is not None:  # a list of one
+            stored = stored[..., 0]
         if found.time is not None:
-            stored = stored[..., time or 0] if found.channels is None else stored[..., time or 0, :]
+            stored = stored[..., time or 0] if found.parts == 1 else stored[..., time or 0, :]
         if len(found.sizes) - (found.channels is not None) == 2:
             stored = stored[:, :, None]
-        return _volume(found, stored, time)
+        return volume_of(found, stored, time)
 
 
 def read_header(path: Path) -> VoxelFile:
@@ -56,14 +70,8 @@ def read_header(path: Path) -> VoxelFile:
     Raises:
         UserError: it is damaged, or no scan.
     """
-    if suffix_of(path) in (".nrrd", ".nhdr"):
-        from engine.io.nrrd import read_nrrd_header
-
-        found = read_nrrd_header(path)
-    else:
-        from engine.io.metaimage import read_metaimage_header
-
-        found = read_metaimage_header(path)
+    is_nrrd = suffix_of(path) in (".nrrd", ".nhdr")
+    found = read_nrrd_header(path) if is_nrrd else read_metaimage_header(path)
     check(found)
     return found
 
@@ -85,38 +93,41 @@ def write_itk(
     form = scan.stored if scan.stored.format in ("nifti", "itk") else StoredForm()
     stored = to_stored(array, form)
     affine = _TO_RAS @ _file_affine(scan.grid, form)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    direction = affine[:3, :3] / spacing
-    if np.abs(direction.T @ direction - np.eye(3)).max() > _SQUARE:
+    if is_sheared(affine):
         raise UserError(
             f"{path.name} can't say where a tilted (sheared) scan lies.",
             hint="Save it as NIfTI (.nii.gz) or DICOM SEG.",
         )
-    import SimpleITK as sitk  # noqa: N813, its usual name
-
-    image = sitk.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection(direction.reshape(-1).tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    image.SetMetaData("Software", PROGRAM)
-    for key, value in _segments(labels or LabelList()).items():
-        image.SetMetaData(key, value)
-    with atomic_write(path) as draft:
-        sitk.WriteImage(image, str(draft), useCompression=True)
+    little = np.asarray(stored, dtype=stored.dtype.newbyteorder("<"))
+    voxels = little.tobytes(order="F")
+    words = {"Software": PROGRAM} | _segments(labels or LabelList())
+    with atomic_write(path) as draft, draft.open("wb") as raw:
+        if suffix_of(path) == ".nrrd":
+            raw.write(nrrd_header(little.dtype, stored.shape, affine, words))
+            with gzip.GzipFile("", "wb", compresslevel=_LEVEL, fileobj=raw, mtime=0) as packed:
+                packed.write(voxels)
+            return
+        packed = zlib.compress(voxels, _LEVEL)
+        raw.write(metaimage_header(little.dtype, stored.shape, affine, len(packed), words))
+        raw.write(packed)
 
 
 def _segments(labels: LabelList) -> dict[str, str]:
     """The labels as a segmentation file of 3D Slicer describes them."""
     said: dict[str, str] = {}
     for n, label in enumerate(labels):
-        said |= {
-            f"Segment{n}_ID": f"label_{label.id}",
-            f"Segment{n}_Name": " ".join(label.name.split()),
-            f"Segment{n}_LabelValue": str(label.id),
-            f"Segment{n}_Layer": "0",
-            f"Segment{n}_Color": " ".join(f"{c / 255:.6f}" for c in label.colour),
-        }
+        said[f"Segment{n}_ID"] = f"label_{label.id}"
+        if name := _one_line(label.name):  # MetaImage has no way to say that there is none
+            said[f"Segment{n}_Name"] = name
+        said[f"Segment{n}_LabelValue"] = str(label.id)
+        said[f"Segment{n}_Layer"] = "0"
+        said[f"Segment{n}_Color"] = " ".join(f"{c / 255:.6f}" for c in label.colour)
     return said
+
+
+def _one_line(name: str) -> str:
+    """Without what would end a line of a header, or the header."""
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in name).split())
 
 
 def segment_names(path: Path) -> dict[int, str]:
@@ -131,10 +142,22 @@ def segment_names(path: Path) -> dict[int, str]:
     return names
 
 
-def _volume(found: VoxelFile, stored: NDArray[Any], time: int | None) -> tuple[Volume, list[str]]:
+def volume_of(found: VoxelFile, stored: NDArray[Any], time: int | None) -> tuple[Volume, list[str]]:
+    """A scan of stored values ``[first, second, third, (colour)]`` as `found` says they lie.
+
+    Args:
+        found: the header.
+        stored: the values of one time point.
+        time: which one, or None.
+
+    Returns:
+        The scan and what was odd about it.
+    """
     form = replace(closest_form(found.affine), format="itk", series=selection("", time))
-    remarks = [] if time is None else [f"Time point {time} of several is shown."]
-    array = _values(to_array(stored, form), remarks)
+    remarks = list(found.remarks)
+    if time is not None:
+        remarks.append(f"Time point {time} of several is shown.")
+    array = _values(to_array(stored, form))
     shape = (array.shape[0], array.shape[1], array.shape[2])
     file_shape: Shape3 = (stored.shape[0], stored.shape[1], stored.shape[2])
     affine = array_affine(found.affine, file_shape, form)
@@ -149,15 +172,9 @@ def _file_affine(grid: Grid, form: StoredForm) -> Affine:
     return grid.affine @ np.linalg.inv(turn)
 
 
-def _values(view: NDArray[Any], remarks: list[str]) -> NDArray[Any]:
-    """C-contiguous, in native byte order; what is no number gets the lowest value."""
+def _values(view: NDArray[Any]) -> NDArray[Any]:
+    """C-contiguous, in native byte order."""
     if view.dtype.kind in "iu":
         return np.ascontiguousarray(view, dtype=view.dtype.newbyteorder("="))
     with np.errstate(over="ignore"):
-        array = np.array(view, dtype=np.float32, order="C")
-    good = np.isfinite(array)
-    if not good.all():
-        missing = int(good.size - np.count_nonzero(good))
-        remarks.append(f"{missing} voxels hold no number; they are given the lowest value.")
-        array[~good] = array[good].min() if good.any() else 0
-    return array
+        return np.array(view, dtype=np.float32, order="C")

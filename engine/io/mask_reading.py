@@ -17,6 +17,7 @@ from engine.io.kinds import Kind, file_stem, kind_of, reading, suffix_of
 from engine.io.listing import SLICE_NUMBER, manifest_of
 from engine.io.manifests import labels_named, read_labels
 from engine.io.mask_placing import NEAREST, Tell, other_grid, put_on_grid
+from engine.io.no_number import fill_mask
 
 Labels = NDArray[np.uint8]
 
@@ -41,7 +42,8 @@ def read_mask(
         threshold: of a DICOM SEG that holds fractions.
         overlap: which of two overlapping segments gets a voxel, "first" or "last".
         resample: "nearest" puts a mask of another grid onto the case's by the nearest voxel.
-        tell: called with a sentence about what resampling changed.
+        tell: called with a sentence about what resampling changed, and about voxels without a
+            number, which are background.
 
     Returns:
         uint8 ``[k, j, i]`` on the case's grid, and the labels that the manifest beside it, or else
@@ -120,7 +122,8 @@ def _read_volume_mask(
     if mask.is_colour:
         raise UserError(f"{path.name} is in colour; a mask has one number a voxel.")
     is_plain = (mask.slope, mask.intercept) == (1.0, 0.0)
-    values = _label_values(path, mask.array if is_plain else mask.real(mask.array))
+    stored = mask.array if is_plain else mask.real(mask.array)
+    values = _label_values(path, fill_mask(path, stored, tell))
     target = case.scan.grid
     if case.scan.is_even and mask.grid.same_place(target):
         return values, names

@@ -1,9 +1,11 @@
-"""The header of a MetaImage file (itk.org/Wiki/ITK/MetaIO/Documentation)."""
+"""The header of a MetaImage file, in and out (itk.org/Wiki/ITK/MetaIO/Documentation)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,6 @@ from engine.errors import UserError
 from engine.io.kinds import suffix_of
 from engine.io.voxel_file import FROM_END, VoxelFile, file_beside, read_head
 
-_MOST_HEADER = 2**20
 _LAST = re.compile(rb"^ElementDataFile\s*[=:][^\n]*\n?", re.MULTILINE)
 _TYPES = {
     "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4",
@@ -20,6 +21,8 @@ _TYPES = {
     "DOUBLE": "f8",
 }  # fmt: skip
 _TO_RAS = np.array([[-1.0], [-1.0], [1.0], [1.0]])
+# The side that an axis comes from: along LPS+, and against it.
+_SIDES = ("RL", "AP", "IS")
 
 
 def read_metaimage_header(path: Path) -> VoxelFile:
@@ -32,7 +35,7 @@ def read_metaimage_header(path: Path) -> VoxelFile:
         UserError: it is of a kind that can't be opened.
         ValueError, KeyError and others: it is damaged.
     """
-    start = read_head(path, b"\0", _MOST_HEADER)
+    start = read_head(path, b"\0")
     last = _LAST.search(start)
     if last is None:
         raise UserError(f"{path.name} is not a MetaImage file, or cut short.")
@@ -51,6 +54,59 @@ def read_metaimage_header(path: Path) -> VoxelFile:
         time=3 + (parts != 1) if count == 4 else None,
         words=words,
     )  # fmt: skip
+
+
+def metaimage_header(
+    dtype: np.dtype[Any],
+    sizes: Iterable[int],
+    affine: Affine,
+    packed: int,
+    words: Mapping[str, str],
+) -> bytes:
+    """The header of a file with its voxels behind it, little-endian and packed by zlib.
+
+    Args:
+        dtype: of the voxels.
+        sizes: of the three axes, the fastest first.
+        affine: (first, second, third axis, square to each other) to world mm in LPS+.
+        packed: bytes of the packed voxels.
+        words: keys and values of our own, written early: they tell whose file it is.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    kind = next(name for name, code in _TYPES.items() if code == dtype.str[1:])
+    fields = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        **words,
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "True",
+        "CompressedDataSize": str(packed),
+        "TransformMatrix": _text((affine[:3, :3] / spacing).T),
+        "Offset": _text(affine[:3, 3]),
+        "CenterOfRotation": "0 0 0",
+        "AnatomicalOrientation": _sides(affine),
+        "ElementSpacing": _text(spacing),
+        "DimSize": " ".join(map(str, sizes)),
+        "ElementType": f"MET_{kind}",
+        "ElementDataFile": "LOCAL",  # the last one: the voxels follow
+    }
+    return "".join(f"{key} = {value}\n" for key, value in fields.items()).encode("utf-8", "replace")
+
+
+def _text(numbers: np.ndarray) -> str:
+    return " ".join(f"{n:.17g}" for n in (numbers + 0.0).reshape(-1))
+
+
+def _sides(affine: Affine) -> str:
+    """Where each axis comes from, in the patient's letters; oblique ones paired as ITK does it."""
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    left, letters = np.abs(cosines), [""] * 3
+    for _ in letters:
+        world, axis = np.unravel_index(left.argmax(), left.shape)
+        letters[axis] = _SIDES[world][int(cosines[world, axis] < 0)]
+        left[world], left[:, axis] = -1, -1
+    return "".join(letters)
 
 
 def _fields(text: str) -> dict[str, str]:
@@ -85,7 +141,7 @@ def _affine(words: dict[str, str], count: int) -> Affine:
     """The first, second and third axis to world mm in RAS+; MetaImage's world is LPS+."""
     turn = _numbers(words, ("TransformMatrix", "Rotation", "Orientation"), count * count)
     origin = _numbers(words, ("Offset", "Position", "Origin"), count)
-    spacing = _numbers(words, ("ElementSpacing",), count)
+    spacing = _numbers(words, ("ElementSpacing", "ElementSize"), count)
     within = min(count, 3)
     affine = np.eye(4)
     directions = np.eye(count) if turn is None else turn.reshape(count, count).T

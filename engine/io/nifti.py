@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from engine.domain.grid import Affine, Grid, Shape3
 from engine.domain.volume import Volume
 from engine.errors import UserError
+from engine.io.headers import DEFLATE_LIMIT, check_size, cut_short, other_unit
 from engine.io.kinds import reading
 from engine.io.orientation import array_affine, closest_form, plane_of, to_array
 from engine.io.selection import selection, time_point
 
-MAX_BYTES = 16 * 2**30
-_DEFLATE_LIMIT = 1040  # gzip shrinks by at most 1032 times
 _CHUNK = 16 * 2**20
 _UNITS = {1: "metres", 3: "micrometres"}
 
@@ -52,7 +51,7 @@ class NiftiFile:
 
 
 def read_nifti(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
-    """Reads one 3-D scan, grey or RGB.
+    """Reads one 3-D scan, grey or RGB; voxels that hold no number stay as they are.
 
     Args:
         path: of the file, or of the header of a pair.
@@ -79,7 +78,7 @@ def read_nifti(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
         if time is not None:
             remarks.append(f"Time point {time} of {found.volumes} is shown.")
         stored = _read_voxels(path, found, time or 0)
-        array, slope, intercept = _values(to_array(stored, form), found.header, remarks)
+        array, slope, intercept = _values(to_array(stored, form), found.header)
         grid = Grid(
             (array.shape[0], array.shape[1], array.shape[2]),
             array_affine(affine, found.shape, form),
@@ -204,20 +203,9 @@ def _check_size(path: Path, found: NiftiFile) -> None:
     with found.data_path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
     on_disk = found.data_path.stat().st_size
-    if found.offset + found.nbytes * found.volumes > on_disk * (_DEFLATE_LIMIT if packed else 1):
-        raise _cut_short(path)
-    if found.nbytes > MAX_BYTES:
-        raise UserError(
-            f"{path.name} has {found.nbytes / 2**30:.0f} GB of voxels, "
-            f"more than the {MAX_BYTES >> 30} GB that open."
-        )
-
-
-def _cut_short(path: Path) -> UserError:
-    return UserError(
-        f"{path.name} is cut short: it holds fewer voxels than its header says.",
-        hint="Copy the file again from where it came.",
-    )
+    if found.offset + found.nbytes * found.volumes > on_disk * (DEFLATE_LIMIT if packed else 1):
+        raise cut_short(path)
+    check_size(path, found.nbytes)
 
 
 def _affine(path: Path, header: Nifti1Header, remarks: list[str]) -> Affine:
@@ -238,7 +226,7 @@ def _affine(path: Path, header: Nifti1Header, remarks: list[str]) -> Affine:
         remarks.append(f"The two positions in {path.name} disagree; the sform is used.")
     unit = _UNITS.get(int(header["xyzt_units"]) & 7)
     if unit:
-        remarks.append(f"{path.name} says its lengths are in {unit}; they are read as mm.")
+        remarks.append(other_unit(path, unit))
     return affine
 
 
@@ -267,7 +255,7 @@ def _read_voxels(path: Path, found: NiftiFile, time: int) -> NDArray[Any]:
         while done < found.nbytes:
             count = cast(Any, stream).readinto(target[done : done + _CHUNK])
             if not count:
-                raise _cut_short(path)
+                raise cut_short(path)
             done += count
         _skip(path, stream, (found.volumes - 1 - time) * found.nbytes)
         _read_to_end(path, stream)
@@ -280,7 +268,7 @@ def _skip(path: Path, stream: IO[bytes], count: int) -> None:
     while count > 0:
         step = len(stream.read(min(count, _CHUNK)))
         if not step:
-            raise _cut_short(path)
+            raise cut_short(path)
         count -= step
 
 
@@ -292,9 +280,7 @@ def _read_to_end(path: Path, stream: IO[bytes]) -> None:
     raise UserError(f"{path.name} goes on long after its last voxel: it is damaged.")
 
 
-def _values(
-    view: NDArray[Any], header: Nifti1Header, remarks: list[str]
-) -> tuple[NDArray[Any], float, float]:
+def _values(view: NDArray[Any], header: Nifti1Header) -> tuple[NDArray[Any], float, float]:
     """C-contiguous array in native byte order, slope and intercept."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if view.ndim == 4:  # colours have no scale
@@ -304,15 +290,8 @@ def _values(
     if view.dtype.kind in "iu":
         native = view.dtype.newbyteorder("=")
         return np.ascontiguousarray(view, dtype=native), slope, intercept
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         array = np.ascontiguousarray(view, dtype=np.float32)
         if (slope, intercept) != (1.0, 0.0):
             array = array * np.float32(slope) + np.float32(intercept)
-    good = np.isfinite(array)
-    if not good.all():
-        remarks.append(
-            f"{int(good.size - np.count_nonzero(good))} voxels hold no number; "
-            "they are given the lowest value."
-        )
-        array[~good] = array[good].min() if good.any() else 0
     return array, 1.0, 0.0

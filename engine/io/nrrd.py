@@ -1,9 +1,10 @@
-"""The header of an NRRD file (teem.sourceforge.net/nrrd/format.html)."""
+"""The header of an NRRD file, in and out (teem.sourceforge.net/nrrd/format.html)."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 
 from engine.domain.grid import Affine
 from engine.errors import UserError
+from engine.io.headers import other_unit
 from engine.io.kinds import suffix_of
-from engine.io.voxel_file import FROM_END, VoxelFile, file_beside, read_head
+from engine.io.voxel_file import FROM_END, MOST_HEADER, VoxelFile, file_beside, read_head
 
-_MOST_HEADER = 2**20
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
-    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "u1": ("unsigned char", "uchar", "uint8", "uint8_t"),
     "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
     "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
     "i4": ("int", "signed int", "int32", "int32_t"),
@@ -46,6 +47,13 @@ _SPACES = {
 _UNNAMED = (-1, -1, 1)  # a space without a name is taken as LPS+, as ITK does
 _IN_SPACE = ("domain", "space", "time", "???", "none", "")
 _VECTOR = re.compile(r"none|\([^()]*\)")
+_UNIT = re.compile(r'"([^"]*)"')
+_MM = ("", "mm", "millimeter", "millimeters", "millimetre", "millimetres", "???")
+_UNIT_NAMES = {"m": "metres", "um": "micrometres", "µm": "micrometres", "μm": "micrometres"}
+_ENDS = (b"\n\n", b"\r\n\r\n")  # of a header that has its voxels behind it
+# What a value may not hold as it is, and how it stands there.
+_ESCAPES = {"\\": "\\\\", "\n": "\\n"}
+_ESCAPED = re.compile(r"\\([\\n])")
 
 
 def read_nrrd_header(path: Path) -> VoxelFile:
@@ -58,9 +66,9 @@ def read_nrrd_header(path: Path) -> VoxelFile:
         UserError: it is of a kind that can't be opened.
         ValueError, KeyError and others: it is damaged.
     """
-    head = read_head(path, b"\n\n", _MOST_HEADER)
-    if b"\r\n\r\n" in head:
-        head = read_head(path, b"\r\n\r\n", _MOST_HEADER)
+    head = read_head(path, _ENDS[0])
+    if _ENDS[1] in head:
+        head = read_head(path, _ENDS[1])
     if head[:4] != b"NRRD":
         raise UserError(f"{path.name} is not an NRRD file, whatever its name says.")
     fields, words = _lines(head.decode("utf-8", "replace"))
@@ -68,7 +76,7 @@ def read_nrrd_header(path: Path) -> VoxelFile:
     if len(sizes) != int(fields["dimension"]):
         raise ValueError("as many sizes as dimensions")
     channels, time, inside = _axes(path, fields, len(sizes))
-    data_path, offset = _data(path, fields, len(head))
+    data_path, offset = _data(path, fields, head)
     return VoxelFile(
         path, data_path, offset, _encoding(path, fields), _dtype(path, fields), sizes,
         _affine(fields, inside, [sizes[axis] for axis in inside]),
@@ -77,20 +85,57 @@ def read_nrrd_header(path: Path) -> VoxelFile:
         time=time,
         oriented=_space_name(fields) in _SPACES,
         words=words,
+        remarks=_units(path, fields, inside),
     )  # fmt: skip
+
+
+def nrrd_header(
+    dtype: np.dtype[Any], sizes: Iterable[int], affine: Affine, words: Mapping[str, str]
+) -> bytes:
+    """The header of a file with its voxels behind it, little-endian and packed by gzip.
+
+    Args:
+        dtype: of the voxels.
+        sizes: of the three axes, the fastest first.
+        affine: (first, second, third axis) to world mm in LPS+, the space of ITK and 3D Slicer.
+        words: keys and values of our own, written first: they tell whose file it is.
+    """
+    vectors = [f"({','.join(f'{n:.17g}' for n in column)})" for column in affine[:3].T + 0.0]
+    lines = [
+        "NRRD0004",
+        *(f"{key}:={_escaped(value)}" for key, value in words.items()),
+        f"type: {_TYPES[dtype.str[1:]][0]}",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, sizes))}",
+        f"space directions: {' '.join(vectors[:3])}",
+        "kinds: domain domain domain",
+        "endian: little",
+        "encoding: gzip",
+        f"space origin: {vectors[3]}",
+    ]
+    return "\n".join([*lines, "", ""]).encode("utf-8", "replace")
+
+
+def _escaped(value: str) -> str:
+    return "".join(_ESCAPES.get(letter, letter) for letter in value)
+
+
+def _unescaped(value: str) -> str:
+    return _ESCAPED.sub(lambda hit: "\n" if hit[1] == "n" else "\\", value)
 
 
 def _lines(text: str) -> tuple[dict[str, str], dict[str, str]]:
     """Fields by their names without spaces, and the keys with values of whoever wrote it."""
     fields: dict[str, str] = {}
     words: dict[str, str] = {}
-    for line in text.splitlines()[1:]:
+    for line in re.split(r"\r?\n", text)[1:]:  # a value may hold what Unicode ends a line with
         if line.startswith("#"):
             continue
         key, mark, value = line.partition(":=")
         name, colon, said = line.partition(": ")
         if mark and (not colon or len(key) < len(name)):
-            words[key] = value
+            words[_unescaped(key)] = _unescaped(value)
         elif colon:
             fields[name.strip().lower().replace(" ", "")] = said.strip()
     return fields, words
@@ -114,13 +159,18 @@ def _encoding(path: Path, fields: dict[str, str]) -> str:
     return found
 
 
-def _data(path: Path, fields: dict[str, str], head: int) -> tuple[Path, int]:
+def _data(path: Path, fields: dict[str, str], head: bytes) -> tuple[Path, int]:
     """The file with the voxels, and where they begin."""
     name = fields.get("datafile", "")
     if not name and suffix_of(path) == ".nhdr":
         raise UserError(f"{path.name} does not say which file holds its voxels.")
+    if not name and not head.endswith(_ENDS):
+        raise UserError(
+            f"{path.name} is damaged: its header does not end within {MOST_HEADER >> 20} MB.",
+            hint="Get the file again from where it came, or save the scan as NIfTI (.nii.gz).",
+        )
     data_path = file_beside(path, name) if name else path
-    begin = 0 if name else head
+    begin = 0 if name else len(head)
     if int(fields.get("byteskip", 0)) == FROM_END and _encoding(path, fields) == "raw":
         return data_path, FROM_END
     return data_path, begin + _length_of_lines(data_path, begin, int(fields.get("lineskip", 0)))
@@ -132,7 +182,7 @@ def _length_of_lines(path: Path, begin: int, count: int) -> int:
         return 0
     with path.open("rb") as stream:
         stream.seek(begin)
-        start = stream.read(_MOST_HEADER).split(b"\n", count)
+        start = stream.read(MOST_HEADER).split(b"\n", count)
     return sum(len(line) + 1 for line in start[:count])
 
 
@@ -184,7 +234,8 @@ def _affine(fields: dict[str, str], inside: list[int], sizes: list[int]) -> Affi
             affine[:3, column] = _in_space(vectors[axis])
         else:
             affine[column, column] = _of_axis(fields, "spacings", axis, count, 1.0)
-            affine[column, 3] = _of_axis(fields, "axismins", axis, count, 0.0)
+    if not vectors:
+        affine[: len(inside[:3]), 3] = _first_voxel(fields, inside[:3], sizes[:3])
     if len(inside) == 2 and vectors:
         normal = np.cross(affine[:3, 0], affine[:3, 1])
         affine[:3, 2] = normal / (np.linalg.norm(normal) or 1.0)
@@ -193,6 +244,32 @@ def _affine(fields: dict[str, str], inside: list[int], sizes: list[int]) -> Affi
         affine[:3, 3] = _in_space(_numbers(origin.strip("() ").split(",")))
     signs = _SPACES.get(_space_name(fields), _UNNAMED)
     return np.array([*signs, 1.0])[:, None] * affine
+
+
+def _first_voxel(fields: dict[str, str], inside: list[int], sizes: list[int]) -> list[float]:
+    """Its place by the edges of each axis; at 0 unless all of them tell it, as ITK has it."""
+    count = int(fields["dimension"])
+    centres = (fields.get("centers") or fields.get("centerings") or "").lower().split()
+    place: list[float] = []
+    for axis, size in zip(inside, sizes, strict=True):
+        low, high, step = (
+            _of_axis(fields, name, axis, count, math.nan)
+            for name in ("axismins", "axismaxs", "spacings")
+        )
+        is_node = len(centres) == count and centres[axis] == "node"
+        if math.isnan(step):
+            step = (high - low) / max(1, size - is_node)
+        place.append(low + step * (0.0 if is_node else 0.5))
+    return [0.0] * len(place) if any(map(math.isnan, place)) else place
+
+
+def _units(path: Path, fields: dict[str, str], inside: list[int]) -> tuple[str, ...]:
+    """A sentence if lengths are in anything but mm."""
+    name, axes = ("spaceunits", range(3)) if "spaceunits" in fields else ("units", inside)
+    said: list[str] = _UNIT.findall(fields.get(name, ""))
+    named = [said[axis].strip() for axis in axes if axis < len(said)]
+    odd = [unit for unit in named if unit.lower() not in _MM]
+    return (other_unit(path, _UNIT_NAMES.get(odd[0], odd[0][:20])),) if odd else ()
 
 
 def _in_space(vector: list[float] | None) -> list[float]:

@@ -14,6 +14,7 @@ from engine.domain.grid import picture_grid
 from engine.domain.stored import StoredForm
 from engine.domain.volume import Volume
 from engine.errors import UserError
+from engine.io.headers import cut_short
 from engine.io.kinds import reading, suffix_of
 from engine.io.orientation import exif_form, to_array, to_stored
 from engine.io.replacing import PROGRAM
@@ -33,7 +34,7 @@ _MOST_WEBP = 40_000_000  # pixels; libwebp and Pillow keep four copies of four b
 
 
 def read_picture(path: Path) -> tuple[Volume, list[str]]:
-    """Reads a picture upright.
+    """Reads a picture upright; pixels that hold no number stay as they are.
 
     Returns:
         The scan, ``[1, j, i]`` or ``[1, j, i, 3]``, and what was odd about it.
@@ -118,15 +119,8 @@ def _opened(path: Path) -> Image.Image:
         raise _too_large(path, _MOST_WEBP)
     if not _can_hold(path, image):
         image.close()
-        raise _cut_short(path)
+        raise cut_short(path, "pixels")
     return image
-
-
-def _cut_short(path: Path) -> UserError:
-    return UserError(
-        f"{path.name} is cut short: it holds fewer pixels than its header says.",
-        hint="Copy the file again from where it came.",
-    )
 
 
 def _can_hold(path: Path, image: Image.Image) -> bool:
@@ -214,7 +208,7 @@ def _read_tiff(path: Path) -> NDArray[Any]:
             raise _too_large(path)
         size = path.stat().st_size
         if page.compression in _TIFF_CODES_LIMITED and page.nbytes > size * _BYTES_A_BYTE:
-            raise _cut_short(path)
+            raise cut_short(path, "pixels")
         pixels = page.asarray()
         if page.axes.startswith("S"):
             pixels = np.moveaxis(pixels, 0, -1)
@@ -237,14 +231,9 @@ def _plain_type(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
             f"{path.name} has colours of {pixels.dtype.name}.", hint="Save it with 8 or 16 bit."
         )
     if pixels.dtype.kind == "f":
-        return _finite(pixels.astype(np.float32))
+        with np.errstate(over="ignore"):
+            return pixels.astype(np.float32)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-
-
-def _finite(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    good = np.isfinite(pixels)
-    lowest = pixels[good].min() if good.any() else np.float32(0)
-    return np.where(good, pixels, lowest)
 
 
 def _grey_if_equal(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.io.kinds import MANIFEST_ENDING, suffix_of
+from engine.io.voxel_file import read_head
 
 PROGRAM = "SDSeg Studio"
 GENERATOR = f"{PROGRAM}, research use only"  # what a labelme file says of who wrote it
@@ -21,7 +22,11 @@ PROJECT_FORMAT = "sdseg-project"
 MODEL_FILES = ("model.json", "config.json", "store.json")
 # A PNG's text, a NIfTI header and the first entry of a JSON document all lie within this.
 _HEAD = 2048
+# NRRD and MetaImage have long headers; older ones of ours name the program behind all labels.
+_HEADER_ENDS = {".nrrd": b"\n\n", ".mha": b"\nElementDataFile"}
 _PNG_MARK = f"tEXtSoftware\0{PROGRAM}".encode()
+_NRRD_MARK = f"\nSoftware:={PROGRAM}\n".encode()
+_METAIMAGE_MARK = f"\nSoftware = {PROGRAM}\n".encode()
 
 
 def check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
@@ -88,15 +93,19 @@ def json_mark(form: str) -> bytes:
 
 def _marks(path: Path) -> tuple[bytes, ...]:
     suffix = suffix_of(path)
-    if suffix == ".png":
-        return (_PNG_MARK,)
+    line = {".png": _PNG_MARK, ".nrrd": _NRRD_MARK, ".mha": _METAIMAGE_MARK}.get(suffix)
+    if line is not None:
+        return (line,)
     if path.name.endswith(MANIFEST_ENDING):
         return (json_mark(MANIFEST_FORMAT),)
     return (GENERATOR.encode(),) if suffix == ".json" else (PROGRAM.encode(),)
 
 
 def _start_of(path: Path) -> bytes:
+    end = _HEADER_ENDS.get(suffix_of(path))
     try:
+        if end is not None:
+            return read_head(path, end)
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
             return stream.read(_HEAD)
     except (OSError, EOFError):  # whatever it is, it is not ours

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from engine.domain.grid import Affine
 from engine.errors import UserError
+from engine.io.headers import DEFLATE_LIMIT, MAX_BYTES, check_size, cut_short
 
-MAX_BYTES = 16 * 2**30
+MOST_HEADER = 2**20  # bytes that are looked at for the end of a header
 FROM_END = -1
 _CHUNK = 16 * 2**20
-# How many bytes one of the file can become: zlib shrinks by at most 1032 times; a number that is
-# written in digits takes two bytes at least, and gives up to eight. bzip2 knows no such limit.
-_MOST_TIMES = {"raw": 1, "gzip": 1040, "zlib": 1040, "text": 4}
+# How many bytes one of the file can become: a number that is written in digits takes two bytes at
+# least, and gives up to eight. bzip2 knows no such limit.
+_MOST_TIMES = {"raw": 1, "gzip": DEFLATE_LIMIT, "zlib": DEFLATE_LIMIT, "text": 4}
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class VoxelFile:
         affine: (first, second, third axis in space) to world mm in RAS+.
         oriented: False where nothing says how the patient lies.
         words: what else the header says, by name.
+        remarks: what is odd about it.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class VoxelFile:
     time: int | None = None
     oriented: bool = True
     words: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -71,10 +74,10 @@ class VoxelFile:
         return 1 if self.channels is None else self.sizes[self.channels]
 
 
-def read_head(path: Path, end: bytes, most: int) -> bytes:
-    """The start of a file up to and with a mark, or its first bytes where there is none."""
+def read_head(path: Path, end: bytes) -> bytes:
+    """The start of a file up to and with a mark, or its first `MOST_HEADER` bytes without one."""
     with path.open("rb") as stream:
-        start = stream.read(most)
+        start = stream.read(MOST_HEADER)
     return start[: start.index(end) + len(end)] if end in start else start
 
 
@@ -118,8 +121,7 @@ def check(found: VoxelFile) -> None:
     times = _MOST_TIMES.get(found.encoding)
     if times is not None and found.nbytes > found.data_path.stat().st_size * times:
         raise cut_short(found.path)
-    if found.nbytes > MAX_BYTES:
-        raise UserError(f"{name} has more than the {MAX_BYTES >> 30} GB that open.")
+    check_size(found.path, found.nbytes)
     if not _is_place(found.affine):
         raise UserError(
             f"{name} does not say where its voxels lie: its directions are broken.",
@@ -156,14 +158,6 @@ def read_voxels(found: VoxelFile) -> NDArray[Any]:
         before = found.time is not None and found.time < found.channels
         stored = np.moveaxis(stored, found.channels - before, -1)
     return stored
-
-
-def cut_short(path: Path) -> UserError:
-    """The error of a file that ends too early."""
-    return UserError(
-        f"{path.name} is cut short: it holds fewer voxels than its header says.",
-        hint="Copy the file again from where it came.",
-    )
 
 
 def _from_text(found: VoxelFile, stream: IO[bytes]) -> NDArray[Any]:

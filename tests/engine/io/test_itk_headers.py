@@ -16,6 +16,8 @@ from engine.io import open_case
 VALUES = distinct((4, 5, 6))  # [first, second, third axis]
 RAW = VALUES.tobytes(order="F")
 DIRECTIONS = "(0,0.9,0.1) (-0.8,0,0) (0,-0.2,2.5)"
+BARE = {"space": None, "space directions": None, "space origin": None}
+EDGES = {"axis mins": "10 20 30", "axis maxs": "18 35 54"}
 
 
 def nrrd(path, data=RAW, encoding="raw", extra="", **fields):
@@ -58,7 +60,18 @@ def is_as_itk_reads_it(path) -> bool:
         {"space": "left-anterior-superior"},
         {"space": None, "space dimension": 3},
         {"space": "scanner-xyz"},
-        {"space": None, "space directions": None, "space origin": None, "spacings": "2 3 4.5"},
+        BARE | {"spacings": "2 3 4.5"},
+        BARE | {"spacings": "2 3 4", "axis mins": "10 20 30"},
+        BARE | {"spacings": "2 3 4", "axis mins": "10 20 30", "centers": "cell cell cell"},
+        BARE | {"spacings": "2 3 4", "axis mins": "10 20 30", "centers": "node node node"},
+        BARE | {"spacings": "2 3 4", "axis mins": "10 20 30", "centerings": "??? cell node"},
+        BARE | {"spacings": "2 3 4", **EDGES},
+        BARE | {"spacings": "2 3 4", "axis maxs": "18 35 54"},
+        BARE | {"spacings": "2 3 4", "axis mins": "nan 20 30"},
+        BARE | {"spacings": "-2 3 4", "axis mins": "10 20 30"},
+        BARE | EDGES,
+        BARE | {"centers": "node node node", **EDGES},
+        BARE | {"axis mins": "10 20 30"},
         {"kinds": "domain domain domain"},
         {"kinds": "space space space", "centers": "cell cell cell"},
         {"type": "signed short int"},
@@ -98,6 +111,8 @@ def test_nrrd_as_bzip2_which_itk_is_built_without(tmp_path):
         {"TransformMatrix": None, "Orientation": "0 0 1 1 0 0 0 1 0"},
         {"Offset": None, "Position": "1 2 3"},
         {"ElementSpacing": None},
+        {"ElementSpacing": None, "ElementSize": "0.9 0.8 2.5"},
+        {"ElementSize": "1 2 3"},
         {"BinaryDataByteOrderMSB": "True", "data": VALUES.astype(">i2").tobytes(order="F")},
         {
             "BinaryDataByteOrderMSB": None, "ElementByteOrderMSB": "True",
@@ -139,6 +154,55 @@ def test_a_metaimage_in_digits_or_with_a_scale_holds_its_stored_values(tmp_path)
         scan = open_case(path).scan
         assert np.array_equal(scan.array, plain.array) and scan.grid.same_place(plain.grid)
         assert (scan.slope, scan.intercept) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "unit"),
+    [
+        ({}, None),
+        ({"space units": '"mm" "mm" "mm"'}, None),
+        ({"space units": '"millimeter" "MM" ""'}, None),
+        ({"space units": '"m" "m" "m"'}, "metres"),
+        ({"space units": '"um" "um" "um"'}, "micrometres"),
+        ({"space units": '"mm" "mm" "µm"'}, "micrometres"),
+        ({"space units": '"cm" "cm" "cm"'}, "cm"),
+        (BARE | {"units": '"mm" "mm" "cm"', "spacings": "1 1 1"}, "cm"),
+        (BARE | {"units": '"mm" "mm" "mm"', "spacings": "1 1 1"}, None),
+    ],
+    ids=str,
+)
+def test_lengths_in_another_unit_are_read_as_mm_and_said(tmp_path, fields, unit):
+    case = open_case(nrrd(tmp_path / "x.nrrd", **fields))
+    assert is_as_itk_reads_it(tmp_path / "x.nrrd")
+    said = f"x.nrrd says its lengths are in {unit}; they are read as mm."
+    assert case.warnings == (() if unit is None else (said,))
+
+
+def test_a_header_that_does_not_end_is_refused(tmp_path):
+    long = "".join(f"key{n}:={'x' * 1000}\n" for n in range(1100))
+    assert "header does not end within 1 MB" in refused(nrrd(tmp_path / "x.nrrd", extra=long))
+    assert is_as_itk_reads_it(
+        nrrd(tmp_path / "y.nrrd", extra=long[: 2**19].rpartition("\n")[0] + "\n")
+    )
+    whole = nrrd(tmp_path / "z.nrrd").read_bytes()
+    (tmp_path / "z.nrrd").write_bytes(whole[: whole.index(b"\n\n")])
+    assert "header does not end" in refused(tmp_path / "z.nrrd")
+
+
+def test_a_list_of_one_part_is_grey(tmp_path):
+    for ending, time in ((".nrrd", 1), (".nrrd", 3)):
+        four = VALUES if time == 1 else distinct((4, 5, 6, 3))
+        path = nrrd(
+            tmp_path / f"x{ending}", four.tobytes(order="F"), dimension=4 + (time > 1),
+            sizes="1 4 5 6" + (" 3" if time > 1 else ""), kinds="list domain domain domain"
+            + (" time" if time > 1 else ""), space_directions=f"none {DIRECTIONS}"
+            + (" none" if time > 1 else ""),
+        )  # fmt: skip
+        scan = open_case(path, time=2 if time > 1 else None).scan
+        grey = open_case(nrrd(tmp_path / "grey.nrrd")).scan
+        wanted = four if time == 1 else four[..., 2]
+        assert not scan.is_colour and scan.grid.same_place(grey.grid)
+        assert np.array_equal(scan.array.ravel(), wanted.ravel()[grey.array.ravel()])
 
 
 def test_colours_may_be_the_first_axis_or_the_last(tmp_path):
