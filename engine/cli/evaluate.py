@@ -97,7 +97,7 @@ def _told(args: argparse.Namespace, scores: Scores, targets: dict[str, Target]) 
     """Prints the scores; what `--json` reports of them."""
     from engine.cli.evaluate_text import case_lines, score_lines, value_warnings
 
-    warnings = value_warnings(targets, scores.mask_values)
+    warnings = [*scores.remarks, *value_warnings(targets, scores.mask_values)]
     report = {**scores.as_json(), "warnings": warnings}
     for text in warnings:
         say_warning(text)

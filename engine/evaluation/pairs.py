@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +45,18 @@ class Pair:
         """
         return open_case(self.image).scan
 
-    def read(self) -> tuple[Volume, Labels]:
+    def read(self, tell: Callable[[str], None] = lambda _: None) -> tuple[Volume, Labels]:
         """The scan, and its truth as class ids of the scan's shape.
 
         Values that are no class id (negative, or beyond 255) become background.
 
+        Args:
+            tell: called with what was odd about the mask.
+
         Raises:
             UserError: a file can't be read, or picture and mask differ in size.
         """
-        scan, mask = self.open(), open_truth(self.mask)
+        scan, mask = self.open(), open_truth(self.mask, tell)
         if mask.is_colour or mask.grid.shape != scan.grid.shape:
             raise UserError(
                 f"The mask {self.mask.name} does not have the size of {self.image.name}."

@@ -61,12 +61,14 @@ class Scores:
         units: case -> unit of its distances ("mm" or "px"); empty if none were measured.
         definition: how masks were compared.
         mask_values: the values that occur in the truths.
+        remarks: what was odd about their files.
     """
 
     cases: dict[str, dict[str, Figures]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     definition: Definition = "native"
     mask_values: set[int] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def unit(self) -> str | None:

@@ -98,7 +98,7 @@ def _score_case(
 ) -> None:
     """Adds a case to the scores, or nothing of it where it fails."""
     compare = _compare_squares if how.authors else _compare_natively
-    scan, truth = pair.read()
+    scan, truth = pair.read(scores.remarks.append)
     scores.cases[pair.name] = compare(segmenter, pair, scan, truth, targets, how, is_cancelled)
     scores.mask_values |= set(np.flatnonzero(np.bincount(truth.reshape(-1))).tolist())
     if how.distances and not how.authors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -187,9 +187,13 @@ class ProjectPair(Pair):
         """The scan; see `ProjectSource.load`."""
         return self.read()[0]
 
-    def read(self) -> tuple[Volume, NDArray[np.uint8]]:
+    def read(
+        self, tell: Callable[[str], None] = lambda _: None
+    ) -> tuple[Volume, NDArray[np.uint8]]:
         """The scan and the model's values; see `ProjectSource.load`."""
         case = self.source.load()
+        for text in case.remarks:
+            tell(text)
         return case.scan, case.truth
 
 

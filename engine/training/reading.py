@@ -39,7 +39,7 @@ def read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDatas
 
     Args:
         options: of the run.
-        say: told what was read.
+        say: told what was read, and what was odd about masks.
 
     Raises:
         UserError: a file is missing, damaged, or can't be meant; a case or patient stands on both
@@ -54,7 +54,7 @@ def read_data(options: TrainOptions, say: Say) -> tuple[SliceDataset, SliceDatas
     train = _read(options, options.train, found[options.train], say)
     val = _read(options, options.val, found[options.val], say)
     for source in found.get(options.test, []) if options.test else []:
-        source.load()
+        _say_all(source.load().remarks, say)
     return train, val
 
 
@@ -90,11 +90,17 @@ def _check_apart(train: Path, other: Path, names: dict[Path, list[str]]) -> None
         )
 
 
+def _say_all(remarks: Sequence[str], say: Say) -> None:
+    for text in remarks:
+        say(text)
+
+
 @dataclass
 class _Watched:
-    """A source whose mask values are noted while it is read."""
+    """A source whose mask values are noted while it is read, and what was odd is said."""
 
     source: CaseSource
+    say: Say
     values: set[int] = field(default_factory=set[int])
 
     @property
@@ -103,6 +109,7 @@ class _Watched:
 
     def load(self) -> LoadedCase:
         case = self.source.load()
+        _say_all(case.remarks, self.say)
         self.values |= values_of(case.truth)
         return case
 
@@ -110,7 +117,7 @@ class _Watched:
 def _read(
     options: TrainOptions, split: Path, sources: Sequence[CaseSource], say: Say
 ) -> SliceDataset:
-    watched = [_Watched(source) for source in sources]
+    watched = [_Watched(source, say) for source in sources]
     data = read_dataset(watched, options.preprocessing, options.groups, options.plane)
     values = {n for source in watched for n in source.values} - {0}
     for place, name in enumerate(options.classes.values()):

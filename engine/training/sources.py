@@ -25,12 +25,14 @@ class LoadedCase:
         truth: class ids, uint8 of the scan's shape.
         slices: those of the scan's own plane to learn from; None means all.
         box: region of interest, or None for the whole.
+        remarks: what was odd about the mask.
     """
 
     scan: Volume
     truth: NDArray[np.uint8]
     slices: Sequence[int] | None = None
     box: Box | None = None
+    remarks: Sequence[str] = ()
 
 
 class CaseSource(Protocol):
@@ -70,9 +72,10 @@ class PairSource:
     def load(self) -> LoadedCase:
         """Reads both files; see `CaseSource.load`."""
         image, file = self.pair.image, self.pair.mask
-        scan, mask = self.pair.open(), open_truth(file)
+        remarks: list[str] = []
+        scan, mask = self.pair.open(), open_truth(file, remarks.append)
         check_place(scan, mask, image, file)
         truth = class_ids(mask, file)
         if self.known is not None:
             check_known(values_of(truth), self.known, file)
-        return LoadedCase(scan, truth)
+        return LoadedCase(scan, truth, remarks=remarks)

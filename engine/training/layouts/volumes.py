@@ -90,10 +90,10 @@ class Volumes:
 
     def write(self, item: Item, images: Path, masks: Path, choices: Choices) -> set[int]:
         """Volume and mask as they are; a mask of merged values is written anew on its grid."""
-        from engine.io import open_case
+        from engine.io import open_case, open_truth
         from engine.io.nifti_write import write_nifti
 
-        scan, mask = open_case(item.image).scan, open_case(item.mask).scan
+        scan, mask = open_case(item.image).scan, open_truth(item.mask)
         if not mask.grid.same_place(scan.grid):
             raise UserError(
                 f"The mask {item.mask.name} does not lie on the grid of {item.image.name}.",

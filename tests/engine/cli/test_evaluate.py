@@ -226,6 +226,27 @@ def test_volumes_are_scored_whole_along_the_model_s_plane(tmp_path: Path) -> Non
     assert report["mean"]["iou"] == pytest.approx(iou)
 
 
+def test_a_truth_with_voxels_that_hold_no_number_is_scored_as_empty_there_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    axial = save_tiny(tmp_path / "model", 2).folder
+    volume(tmp_path / "images" / "head.nii.gz")
+    truth = np.zeros((24, 20, 5), dtype=np.float32)
+    truth[4:20, 3:15, 1:4] = 1
+    (tmp_path / "masks").mkdir()
+    for name in ("whole", "holes"):
+        values = truth if name == "whole" else np.where(truth == 0, np.nan, truth)
+        path = tmp_path / "masks" / "head.nii.gz"
+        write_nifti(path, values.astype(np.float32), np.diag([-1.0, -1.5, 2.0, 1.0]))
+        report = evaluate(tmp_path, "--model", axial)
+        count = int((truth == 0).sum())
+        said = f"{count} voxels of head.nii.gz hold no number; they are background."
+        assert report["warnings"] == ([said] if name == "holes" else [])
+        if name == "whole":
+            before = report["mean"]
+    assert report["mean"] == before
+
+
 def spoil(data: Path, how: str) -> tuple[Any, ...]:
     """Makes one thing wrong; the words to add."""
     if how == "size":

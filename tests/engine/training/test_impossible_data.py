@@ -184,6 +184,22 @@ def test_whole_numbers_may_be_stored_as_floats(tmp_path: Path) -> None:
     assert (train.masks[4:] > 127).any()
 
 
+def test_voxels_that_hold_no_number_are_background_and_said(tmp_path: Path) -> None:
+    values = np.full((40, 32, 4), np.nan, np.float32)
+    values[10:30, 10:20] = 1
+    plain, _ = read_data(options(volumes(tmp_path)), lambda text: None)
+    said: list[str] = []
+    train, _ = read_data(options(volumes(tmp_path, nifti(values))), said.append)
+    assert np.array_equal(train.masks, plain.masks)
+    assert said[0] == "4320 voxels of b.nii.gz hold no number; they are background."
+
+
+def test_infinite_values_are_refused(tmp_path: Path) -> None:
+    values = np.zeros((40, 32, 4), np.float32)
+    values[5, 6, 1] = np.inf
+    assert "b.nii.gz is no mask" in refused(options(volumes(tmp_path, nifti(values)))).message
+
+
 @pytest.mark.parametrize(("value", "said"), [(0.37, "value 0.37"), (-1.0, "-1"), (300.0, "300")])
 def test_values_that_are_no_class_ids_are_named(tmp_path: Path, value: float, said: str) -> None:
     values = np.zeros((40, 32, 4), np.float32)
