@@ -143,7 +143,9 @@ class _Row(QFrame):
         self._line.setSpacing(8)
         text = QLabel(notice.text, self)
         text.setWordWrap(True)
-        text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        policy = text.sizePolicy()  # kept as it is: its height depends on its width
+        policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
+        text.setSizePolicy(policy)
         self._line.addWidget(text)
         self.buttons = [self._button(choice) for choice in (*notice.choices, CLOSE)]
 
