@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from engine.domain.label_map import LabelMap
     from engine.io import open_case, read_mask, save_mask
     from engine.io.kinds import mask_form
+    from engine.io.listing import manifest_of
+    from engine.io.manifests import read_manifest
     from engine.io.mask_placing import NEAREST
     from engine.io.replacing import check_targets
 
@@ -76,7 +78,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     case.label_map = LabelMap(case.scan.grid.shape, case.scan.plane, array)
     case.labels = labels if labels is not None else case.labels
     files = save_mask(
-        case, args.output, overlay=args.overlay, form=args.form, deidentify=args.deidentify
+        case,
+        args.output,
+        overlay=args.overlay,
+        form=args.form,
+        deidentify=args.deidentify,
+        before=read_manifest(manifest_of(args.mask)),
     )
     return _tell(case, files)
 

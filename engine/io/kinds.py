@@ -56,6 +56,8 @@ _FORMS_OF_ENDING = {
     ".csv": (MaskForm.TABLE,),
 }
 MASK_ENDINGS = tuple(_FORMS_OF_ENDING)
+_READ_ONLY = (*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_SUFFIXES, *_VOXELS_ALONE, ".ima", ".dicom")
+_NEVER_OUT = frozenset(_READ_ONLY) - frozenset(MASK_ENDINGS)  # a folder of this name is a mistake
 FILE_FORMS = tuple(form for form in MaskForm if form is not MaskForm.PNG)  # one file for all slices
 
 
@@ -67,9 +69,15 @@ def mask_form(path: Path, wanted: str = "") -> MaskForm:
         wanted: a form, where the ending leaves it open; "" takes the usual one.
 
     Raises:
-        UserError: the name can't hold what is wanted.
+        UserError: the name can't hold what is wanted, or is that of a file no mask is written as.
     """
-    forms = _FORMS_OF_ENDING.get(suffix_of(path), (MaskForm.PNG,))
+    suffix = suffix_of(path)
+    if suffix in _NEVER_OUT and not path.is_dir():
+        raise UserError(
+            f"No mask is written as {suffix}.",
+            hint=f"Name a file that ends in {', '.join(MASK_ENDINGS)}, or a folder.",
+        )
+    forms = _FORMS_OF_ENDING.get(suffix, (MaskForm.PNG,))
     if not wanted:
         return forms[0]
     if wanted not in forms:

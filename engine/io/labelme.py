@@ -13,7 +13,7 @@ from engine.domain.case import Case
 from engine.errors import UserError
 from engine.imaging.contours import Points, fill, outlines
 from engine.io.kinds import reading
-from engine.io.mask_placing import SAME_SCAN, put_labels
+from engine.io.mask_placing import SAME_SCAN, Tell, put_labels
 from engine.io.replacing import GENERATOR
 from engine.system.atomic import atomic_write_text
 
@@ -21,6 +21,7 @@ _VERSION = "5.0.0"  # of the file's layout
 _CENTRE = 0.5  # labelme counts from the corner of the first pixel, we from its centre
 _MAX_BYTES = 256 * 2**20
 _MOST = 255
+_CORNERS = 720  # of a circle: within a twentieth of a pixel up to a radius of 5,000
 
 
 def check_picture(path: Path, case: Case) -> None:
@@ -80,14 +81,16 @@ def _shape(name: str, points: Points) -> dict[str, Any]:
 
 
 def read_labelme(
-    path: Path, case: Case, overlap: str = ""
+    path: Path, case: Case, overlap: str = "", tell: Tell = lambda _: None
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Polygons and rectangles as labels, numbered in the order in which their names first stand.
+    """Polygons, rectangles and circles as labels, numbered as their names first stand in the file.
 
     Args:
         path: of the file.
         case: the picture it was drawn on.
         overlap: as `put_labels` wants it.
+        tell: called with a sentence about shapes that mark no pixel: points, lines, and what lies
+            outside of the picture.
 
     Returns:
         uint8 ``[1, j, i]``, and the labels' names.
@@ -97,35 +100,59 @@ def read_labelme(
         UserError: it is damaged, of another picture, or holds shapes that are no areas.
     """
     with reading(path):
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path.name} has more than the {_MAX_BYTES >> 20} MB that open.")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or "shapes" not in content:
-            raise UserError(f"{path.name} is no file of labelme.", hint="Open a .json of labelme.")
+        shapes = _shapes(path, case)
         shape = case.scan.slice_shape
-        if not case.scan.is_picture or (content["imageHeight"], content["imageWidth"]) != shape:
-            raise UserError(f"{path.name} belongs to another picture.", hint=SAME_SCAN)
         plane = np.zeros((1, *shape), dtype=np.uint8)
         numbers: dict[str, int] = {}
-        for entry in content["shapes"]:
+        empty = 0
+        for entry in shapes:
             number = numbers.setdefault(str(entry["label"]), len(numbers) + 1)
             if number > _MOST:
                 raise UserError(f"{path.name} holds more than {_MOST} labels.")
             rows, columns = np.nonzero(fill([_polygon(path, entry)], shape))
+            empty += not rows.size
             place = np.stack([columns, rows, np.zeros_like(rows)])
             put_labels(path, plane, place, np.full(rows.size, number, dtype=np.uint8), overlap)
+        if empty:
+            tell(f"{empty} of the {len(shapes)} shapes in {path.name} mark no pixel.")
         return plane, {n: name for name, n in numbers.items()}
+
+
+def _shapes(path: Path, case: Case) -> list[dict[str, Any]]:
+    """What the file holds, if it belongs to the case."""
+    if path.stat().st_size > _MAX_BYTES:
+        raise UserError(f"{path.name} has more than the {_MAX_BYTES >> 20} MB that open.")
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(content, dict) or "shapes" not in content:
+        raise UserError(f"{path.name} is no file of labelme.", hint="Open a .json of labelme.")
+    if not case.scan.is_picture:
+        raise UserError(f"{path.name} was drawn on a picture, and {case.name} is a scan.")
+    rows, columns = size = content.get("imageHeight"), content.get("imageWidth")
+    if size != case.scan.slice_shape:
+        own = " x ".join(str(n) for n in case.scan.slice_shape[::-1])
+        raise UserError(
+            f"{path.name} belongs to a picture of {columns} x {rows} pixels; "
+            f"{case.name} has {own}.",
+            hint=SAME_SCAN,
+        )
+    return list(content["shapes"])
 
 
 def _polygon(path: Path, entry: dict[str, Any]) -> Points:
     points = np.array(entry["points"], dtype=np.float64).reshape(-1, 2) - _CENTRE
-    kind = entry.get("shape_type", "polygon")
+    kind = entry.get("shape_type") or "polygon"
+    if not np.isfinite(points).all():
+        raise UserError(f"{path.name} is damaged: it holds a point without coordinates.")
     if kind == "rectangle" and len(points) == 2:
         (x0, y0), (x1, y1) = points
         return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    if kind != "polygon" or not np.isfinite(points).all():
+    if kind == "circle" and len(points) == 2:  # its centre and a point of it
+        angles = np.linspace(0.0, 2.0 * np.pi, _CORNERS, endpoint=False)
+        radius = np.linalg.norm(points[1] - points[0])
+        return points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    if kind not in ("polygon", "rectangle", "point", "line"):
         raise UserError(
-            f"{path.name} holds a shape of kind {kind}, which is no area.",
-            hint="Polygons and rectangles can be opened.",
+            f"{path.name} holds a shape of kind {kind}, which can't be opened.",
+            hint="Polygons, rectangles and circles can be opened.",
         )
     return points

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from engine.domain.case import Case
 from engine.domain.label_map import LabelMap, Origin
 from engine.domain.labels import PALETTE, Label, LabelList
 from engine.domain.manifest import Manifest, ModelUse
+from engine.domain.review import ReviewState
 from engine.domain.volume import Volume
 from engine.system.atomic import atomic_write_text
 
@@ -52,6 +54,28 @@ def build_manifest(case: Case, model: ModelUse | None = None) -> Manifest:
     )
 
 
+def carried_over(new: Manifest, before: Manifest | None) -> Manifest:
+    """A manifest that keeps what an older one knows of the same mask: who drew it, by which model.
+
+    Args:
+        new: of the mask as it was read from its file, which does not say who drew it.
+        before: the manifest that lay beside that file, or None. It counts if it is of this scan and
+            every label has as many voxels as it says.
+    """
+    if before is None or before.source_sha256 != new.source_sha256:
+        return new
+    totals, known = ({v: c["total"] for v, c in m.voxels.items()} for m in (new, before))
+    if totals != known:
+        return new
+    return replace(
+        new,
+        voxels=before.voxels,
+        removed_by_hand=before.removed_by_hand,
+        model=before.model,
+        review=before.review,
+    )
+
+
 def count_voxels(label_map: LabelMap) -> NDArray[np.int64]:
     """Voxels by value and origin, int64 [256, 3]; NONE holds what no origin is known for."""
     counts = np.zeros((_VALUES, len(Origin)), dtype=np.int64)
@@ -82,6 +106,28 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False)
     atomic_write_text(path, text + "\n")
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """A manifest as it was written, or None if it is not there or can't be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        model = content["model"]
+        return Manifest(
+            application=str(content["application"]),
+            source=str(content["source"]),
+            source_sha256=str(content["source_sha256"]),
+            labels={int(value): str(name) for value, name in content["labels"].items()},
+            voxels={
+                int(value): {part: int(counts[part]) for part in ("total", "hand", "model")}
+                for value, counts in content["voxels"].items()
+            },
+            removed_by_hand=int(content["removed_by_hand"]),
+            model=None if model is None else ModelUse(**model),
+            review=ReviewState(content["review"]).value,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def read_source_sha256(path: Path) -> str:

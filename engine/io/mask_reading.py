@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain.case import Case
-from engine.domain.labels import LabelList
+from engine.domain.labels import MAX_LABEL_ID, LabelList
 from engine.domain.volume import Volume
-from engine.errors import UserError
+from engine.errors import ChoiceNeeded, UserError
 from engine.imaging.orientation import as_shown
 from engine.io.kinds import Kind, file_stem, kind_of, reading, suffix_of
 from engine.io.listing import SLICE_NUMBER, manifest_of
@@ -20,6 +20,7 @@ from engine.io.mask_placing import NEAREST, Tell, other_grid, put_on_grid
 from engine.io.no_number import fill_mask
 
 Labels = NDArray[np.uint8]
+_NAME = 64  # letters of a name that a DICOM file keeps
 
 
 def read_mask(
@@ -61,7 +62,28 @@ def read_mask(
     else:
         array, names = _read_file(path, case, threshold, overlap, resample, tell)
     beside = read_labels(manifest_of(file))
-    return array, beside or (labels_named(names) if names else None)
+    known = {value: name for value, name in names.items() if 0 < value <= MAX_LABEL_ID}
+    return _with_names(array, known, beside) if known else (array, beside)
+
+
+def _with_names(
+    array: Labels, names: dict[int, str], beside: LabelList | None
+) -> tuple[Labels, LabelList]:
+    """The labels as the file itself names them, with the manifest's numbers if it knows them all.
+
+    DICOM and labelme number what is drawn from 1 on; the manifest tells which numbers those labels
+    had before. It may also belong to another file of the same name, and then says nothing here.
+    """
+    short = [label.name[:_NAME] for label in beside or ()]  # as long as DICOM allows
+    ids = {name: label.id for name, label in zip(short, beside or (), strict=True)}
+    wanted = [name[:_NAME] for name in names.values()]
+    is_clear = len(ids) == len(short) and len(set(wanted)) == len(wanted)
+    has_more = not set(np.unique(array).tolist()) <= {0, *names}
+    if beside is None or has_more or not is_clear or not ids.keys() >= set(wanted):
+        return array, labels_named(names)
+    turn = np.zeros(MAX_LABEL_ID + 1, dtype=np.uint8)
+    turn[list(names)] = [ids[name] for name in wanted]
+    return turn[array], beside
 
 
 def _read_file(
@@ -71,12 +93,12 @@ def _read_file(
     if suffix_of(path) == ".json" and path.is_file():
         from engine.io.labelme import read_labelme
 
-        return read_labelme(path, case, overlap)
+        return read_labelme(path, case, overlap, tell)
     kind = kind_of(path)
     if kind is Kind.DICOM:
         return _read_dicom(path, case, threshold, overlap, resample, tell)
     if kind in (Kind.NIFTI, Kind.ITK):
-        return _read_volume_mask(path, kind, case, resample, tell)
+        return _read_volume_mask(path, kind, case, overlap, resample, tell)
     if case.scan.slice_count > 1:
         raise UserError(
             f"{path.name} can't be opened as the mask of {case.name}.",
@@ -107,18 +129,10 @@ def slice_of(array: NDArray[Any], plane: int, index: int) -> NDArray[Any]:
 
 
 def _read_volume_mask(
-    path: Path, kind: Kind, case: Case, resample: str, tell: Tell
+    path: Path, kind: Kind, case: Case, overlap: str, resample: str, tell: Tell
 ) -> tuple[Labels, dict[int, str]]:
     """Label values on the case's grid, and the names that the file gives them."""
-    names: dict[int, str] = {}
-    if kind is Kind.ITK:
-        from engine.io.itk import read_itk, segment_names
-
-        (mask, _), names = read_itk(path), segment_names(path)
-    else:
-        from engine.io.nifti import read_nifti
-
-        mask, _ = read_nifti(path)
+    mask, names = _read_values(path, kind, overlap)
     if mask.is_colour:
         raise UserError(f"{path.name} is in colour; a mask has one number a voxel.")
     is_plain = (mask.slope, mask.intercept) == (1.0, 0.0)
@@ -130,6 +144,26 @@ def _read_volume_mask(
     if resample != NEAREST or not case.scan.is_even:
         raise other_grid(path, case, mask.grid)
     return put_on_grid(path, values, mask.grid, target, tell), names
+
+
+def _read_values(path: Path, kind: Kind, overlap: str) -> tuple[Volume, dict[int, str]]:
+    """A mask on its own grid, and the names that the file gives its labels."""
+    try:
+        if kind is not Kind.ITK:
+            from engine.io.nifti import read_nifti
+
+            return read_nifti(path)[0], {}
+        from engine.io.itk import read_itk, segment_names
+        from engine.io.slicer_layers import read_layers
+
+        return read_layers(path, overlap) or (read_itk(path)[0], segment_names(path))
+    except ChoiceNeeded as error:
+        if error.about != "time":
+            raise
+        raise UserError(
+            f"{path.name} holds several time points; a mask has one.",
+            hint="Save the one that belongs to this scan as a file of its own.",
+        ) from error
 
 
 def _label_values(path: Path, values: NDArray[Any]) -> Labels:

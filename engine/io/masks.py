@@ -32,6 +32,7 @@ from engine.io.kinds import (
 from engine.io.listing import MANIFEST_SUFFIX, OVERLAY_SUFFIX, manifest_of
 from engine.io.manifests import (
     build_manifest,
+    carried_over,
     read_source_sha256,
     write_manifest,
 )
@@ -49,6 +50,7 @@ def save_mask(
     model: ModelUse | None = None,
     form: str = "",
     deidentify: bool = False,
+    before: Manifest | None = None,
 ) -> list[Path]:
     """Writes a case's label map, and a manifest beside it.
 
@@ -62,6 +64,8 @@ def save_mask(
         model: who proposed, for the manifest.
         form: a `MaskForm` where the ending leaves it open: a ``.dcm`` is "seg" or "rtstruct".
         deidentify: leaves patient and study of a DICOM file empty, and replaces its UIDs.
+        before: the manifest of the file that the mask was read from, for what it says about who
+            drew it.
 
     Returns:
         The files written, the mask first.
@@ -73,9 +77,9 @@ def save_mask(
         chosen = _only(case.label_map.array, case.scan.plane, slices)
         masks = _mask_files(case.scan, path, file_stem(case.name), slices)
         overlays = _overlay_files(case, chosen, path, slices) if overlay else {}
-        content = build_manifest(case, model)
+        content = carried_over(build_manifest(case, model), before)
         manifest = _free_place(case, path, masks, overlays, content)
-        if not _write_whole(path, chosen, case, model, form, deidentify):
+        if not _write_whole(path, chosen, case, content.model, form, deidentify):
             _write_masks(chosen, case.scan, masks, case.labels)
         _write_overlays(case, chosen, overlays)
         write_manifest(manifest, content)
@@ -173,16 +177,20 @@ def _free_place(
     check_targets([path, *masks, *overlays, manifest], [case.source])
     if folder == path:
         _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, new)
+    elif not path.exists():  # the manifest is that of a file with another ending
+        _check_same_case(folder, stem, {manifest}, new)
     return manifest
 
 
 def _check_same_case(folder: Path, stem: str, beside: set[Path], new: Manifest) -> None:
-    """Names inside a folder are ours to choose: there nobody agreed to lose another case's mask."""
+    """Nobody agreed to lose what is known of another case's mask: names in a folder are ours to
+    choose, and files that differ in their ending share a manifest.
+    """
     for path in beside:
         if path.is_file() and read_source_sha256(path) != new.source_sha256:
             raise UserError(
                 f"{folder.name} holds the mask of another {stem} already.",
-                hint="Choose another folder, or name a file.",
+                hint="Choose another folder, or another name.",
             )
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 
-from engine.io import open_case, read_mask, save_mask
+from engine.domain.label_map import LabelMap, Origin
+from engine.domain.manifest import ModelUse
+from engine.io import open_case, read_mask, save_mask, write_labels
+from engine.io.listing import manifest_of
+from engine.io.manifests import read_manifest
 from tests.engine.cli.calls import picture, pixels, refused, sdseg, volume
 from tests.engine.io.phantoms import (
     Series,
@@ -59,6 +65,70 @@ def test_any_format_becomes_any_other_on_the_same_voxels(ct, tmp_path):
     assert sha256_of(tmp_path / "ct") == before
 
 
+@pytest.mark.parametrize("name", ["m.dcm", "rt.dcm", "m.json"])
+def test_a_label_keeps_name_and_number_where_only_it_is_drawn(ct, tmp_path, name):
+    """DICOM and labelme number what is drawn from 1 on; the second label is not the first then."""
+    case, like = ct, tmp_path / "ct"
+    if name == "m.json":
+        like = tmp_path / "eye.png"
+        Image.fromarray(distinct((9, 12), np.uint8)).save(like)
+        case = open_case(like)
+        draw(case, np.s_[0:1, 2:5, 3:9], np.s_[0:1, 6:8, 1:3])
+    case.labels = case.labels.changed(1, name="liver").changed(2, name="tumour")
+    second = case.label_map.array * (case.label_map.array == 2)
+    case.label_map = LabelMap(case.scan.grid.shape, case.scan.plane, second)
+    made = save_mask(case, tmp_path / name, form="rtstruct" if name == "rt.dcm" else "")
+    array, labels = read_mask(made[0], case)
+    assert np.array_equal(array, case.label_map.array)
+    assert [(label.id, label.name) for label in labels] == [(1, "liver"), (2, "tumour")]
+    made[-1].unlink()  # without the manifest the number is lost, the name is not
+    array, labels = read_mask(made[0], case)
+    assert [(label.id, label.name) for label in labels] == [(1, "tumour")] and array.max() == 1
+
+
+def test_a_manifest_of_another_file_of_the_same_name_names_nothing(tmp_path):
+    Image.fromarray(distinct((9, 12), np.uint8)).save(tmp_path / "eye.png")
+    case = open_case(tmp_path / "eye.png")
+    draw(case, np.s_[0:1, 2:5, 3:9])
+    foreign = tmp_path / "m.json"
+    save_mask(case, foreign)
+    foreign.write_text(foreign.read_text().replace("part 1", "cup"))
+    _, labels = read_mask(foreign, case)
+    assert [label.name for label in labels] == ["cup"]
+
+
+def test_what_is_known_of_who_drew_it_stays_in_the_manifest(tmp_path):
+    ct = open_case(plain().write(tmp_path / "ct"))
+    draw(ct, np.s_[5:6, 2:4, 2:4], np.s_[0:2, 1:4, 0:2], origin=Origin.MODEL)
+    model = ModelUse("ct-abdomen", "ab" * 32, "", 0, 0.5)
+    made = save_mask(ct, tmp_path / "m.nii.gz", model=model)
+    before = read_manifest(made[-1])
+    assert before is not None and before.model == model and before.voxels[1]["model"] == 4
+    for name in ("m.nrrd", "other.nii", "other.dcm"):
+        assert convert(made[0], tmp_path / "ct", tmp_path / name) == 0
+        after = read_manifest(manifest_of(tmp_path / name))
+        assert after == replace(before, warnings=after.warnings)
+    assert dcmread(tmp_path / "other.dcm").SegmentSequence[0].SegmentAlgorithmName == "ct-abdomen"
+    less = ct.label_map.array.copy()
+    less[5] = 0  # no longer the same mask
+    write_labels(less, ct.scan, ct.source, made[0])
+    assert convert(made[0], tmp_path / "ct", tmp_path / "less.nii") == 0
+    assert read_manifest(tmp_path / "less.manifest.json").model is None
+
+
+def test_a_mask_of_several_time_points_is_refused_in_one_line(ct, tmp_path, capsys):
+    mask = write_nifti(tmp_path / "m4.nii", np.zeros((6, 5, 6, 3), np.uint8), np.eye(4))
+    words = ("convert", mask, "--like", tmp_path / "ct", "--output", tmp_path / "o.nii")
+    assert "holds several time points; a mask has one" in said(capsys, *words)
+
+
+@pytest.mark.parametrize("name", ["o.mhd", "o.hdr", "o.jpg", "o.TIF", "o.nhdr", "o.img"])
+def test_an_ending_that_no_mask_has_is_no_folder(ct, tmp_path, capsys, name):
+    mask = save_mask(ct, tmp_path / "m.nii")[0]
+    words = ("convert", mask, "--like", tmp_path / "ct", "--output", tmp_path / name)
+    assert "No mask is written as" in said(capsys, *words) and not (tmp_path / name).exists()
+
+
 def test_the_report_and_the_manifest_say_what_was_written(ct, tmp_path, capsys):
     mask, output = tmp_path / "m.nrrd", tmp_path / "out.dcm"
     save_mask(ct, mask)
@@ -70,7 +140,7 @@ def test_the_report_and_the_manifest_say_what_was_written(ct, tmp_path, capsys):
         {"value": 2, "name": "part 2", "voxels": 12},
     ]
     manifest = json.loads((tmp_path / "out.manifest.json").read_text())
-    assert manifest["voxels"]["1"] == {"total": 12, "hand": 0, "model": 0}
+    assert manifest["voxels"]["1"] == {"total": 12, "hand": 12, "model": 0}
     assert "part 1: 12 voxels" in capsys.readouterr().out
 
 

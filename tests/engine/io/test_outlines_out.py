@@ -214,14 +214,39 @@ def test_a_picture_drawn_by_labelme_opens(picture, tmp_path):
     expected[1:4, 2:6], expected[5:8, 7:11] = 1, 2
     assert np.array_equal(array[0], expected)
     assert labels is not None and [x.name for x in labels] == ["a", "b"]
-    shapes[1]["shape_type"] = "circle"
+    shapes[1]["shape_type"] = "linestrip"
     path.write_text(json.dumps(said))
-    assert "circle" in refused(read_mask, path, picture)
+    assert "linestrip" in refused(read_mask, path, picture)
+    shapes[1] = {"label": "b", "points": [[1, 2], [float("nan"), 3]], "shape_type": "rectangle"}
+    path.write_text(json.dumps(said))
+    assert "without coordinates" in refused(read_mask, path, picture)
     path.write_text(json.dumps({**said, "imageWidth": 13}))
-    assert "another picture" in refused(read_mask, path, picture)
+    assert "13 x 9 pixels; eye has 12 x 9" in refused(read_mask, path, picture)
+    volume = open_case(write_nifti(tmp_path / "a.nii", distinct((4, 5, 6)), np.eye(4)))
+    assert "a is a scan" in refused(read_mask, path, volume)
     for text in ("[]", "{", '{"format": "sdseg-manifest"}'):
         path.write_text(text)
         assert "x.json" in refused(read_mask, path, picture)
+
+
+def test_other_shapes_of_labelme_open_too(picture, tmp_path):
+    corners = [[7, 5], [11, 5], [11, 8], [7, 8]]
+    shapes = [
+        {"label": "disc", "points": [[4, 4], [4, 1]], "shape_type": "circle"},
+        {"label": "b", "points": corners, "shape_type": "rectangle"},
+        {"label": "b", "points": [[2, 2]], "shape_type": "point"},
+        {"label": "b", "points": [[90, 2], [95, 2], [95, 9]], "shape_type": None},
+    ]
+    said = {"shapes": shapes, "imageHeight": 9, "imageWidth": 12}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(said), encoding="utf-8-sig")
+    told: list[str] = []
+    array, _ = read_mask(path, picture, tell=told.append)
+    rows, columns = np.indices((9, 12)) + 0.5
+    expected = (np.hypot(rows - 4, columns - 4) < 3).astype(np.uint8)
+    expected[5:8, 7:11] = 2
+    assert np.array_equal(array[0], expected)
+    assert told == ["2 of the 4 shapes in x.json mark no pixel."]
 
 
 def test_pillow_draws_the_polygons_as_they_were_meant(tmp_path):
