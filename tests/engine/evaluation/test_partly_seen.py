@@ -34,7 +34,7 @@ class InMemory(Pair):
     def open(self) -> Volume:
         return self.scan
 
-    def read(self) -> tuple[Volume, NDArray[np.uint8]]:
+    def read(self, tell: object = None) -> tuple[Volume, NDArray[np.uint8]]:
         return self.scan, self.truth
 
 
