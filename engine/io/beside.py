@@ -9,11 +9,10 @@ from pathlib import Path
 
 from engine.domain.case import Case
 from engine.io.kinds import ITK_OUT, NIFTI_OUT, PICTURE_SUFFIXES, natural_key, stem_of, suffix_of
-from engine.io.listing import OVERLAY_SUFFIX, manifest_of
+from engine.io.listing import MASK_WORDS, OVERLAY_SUFFIX, manifest_of, mask_names
 from engine.io.manifests import read_source_sha256, scan_sha256
 
-_WORDS = r"(?:mask|masks|seg|segmentation|label|labels|gt|annotation|groundtruth)"
-_FOLDER = re.compile(rf"{_WORDS}(?:tr|ts)?|ground[ _-]?truth|annotations", re.IGNORECASE)
+_FOLDER = re.compile(rf"{MASK_WORDS}(?:tr|ts)?|ground[ _-]?truth|annotations", re.IGNORECASE)
 # What an image's name may carry that its mask's does not: nnU-Net's channel.
 _CHANNEL = re.compile(r"_0000$")
 _LOOKED_AT = 20_000  # files of a folder; in a larger one nothing is looked for
@@ -89,13 +88,8 @@ def _same(path: Path, stem: str) -> bool:
 
 def _is_named(path: Path, stem: str) -> bool:
     """``eye_mask``, ``eye-seg``, ``eye.labels``, ``mask_eye`` for ``eye``; and labelme's name."""
-    plain = re.escape(stem)
     name = stem_of(path)
-    if suffix_of(path) == ".json":
-        return name == stem
-    after = rf"{plain}[ _.-]{_WORDS}"
-    before = rf"{_WORDS}[ _.-]{plain}"
-    return re.fullmatch(rf"{after}|{before}", name, re.IGNORECASE) is not None
+    return name == stem if suffix_of(path) == ".json" else stem in mask_names(name)
 
 
 def _is_of(path: Path, case: Case) -> bool:

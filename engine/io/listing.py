@@ -23,6 +23,11 @@ MANIFEST_SUFFIX = MANIFEST_ENDING
 # Of the mask of one slice of a volume: NAME_0007.png.
 SLICE_NUMBER = re.compile(r"_([0-9]{4,})\.png$", re.IGNORECASE)
 OVERLAY_SUFFIX = ".overlay.png"
+# What people call a mask: eye_mask, eye-seg, mask_eye.
+MASK_WORDS = r"(?:mask|masks|seg|segmentation|label|labels|gt|annotation|groundtruth)"
+_MASK_NAME = re.compile(
+    rf"(.+)[ _.-]{MASK_WORDS}|{MASK_WORDS}[ _.-](.+)", re.IGNORECASE | re.DOTALL
+)
 DEEPEST = 8  # levels of folders in which DICOM files are looked for
 LOOKED_AT = 16  # files of a folder that tell whether it holds DICOM
 
@@ -30,9 +35,10 @@ LOOKED_AT = 16  # files of a folder that tell whether it holds DICOM
 def list_cases(path: Path) -> list[Path]:
     """The cases behind a path, in natural order.
 
-    A folder gives its pictures and NIfTI files; masks that this program wrote beside them are left
-    out. A folder with DICOM files is one case itself. Where a folder holds nothing that opens, its
-    DICOMDIR is the case, or else the folders with DICOM files below it. A file is itself.
+    A folder gives its pictures and NIfTI files. Left out are masks that this program wrote beside
+    them, and files named as the mask of another one (``eye_mask.png`` beside ``eye.jpg``). A folder
+    with DICOM files is one case itself. Where a folder holds nothing that opens, its DICOMDIR is
+    the case, or else the folders with DICOM files below it. A file is itself.
 
     Raises:
         UserError: nothing there can be opened.
@@ -46,6 +52,8 @@ def list_cases(path: Path) -> list[Path]:
             f"The folder {path.name} can't be read.", hint="Ask for the right to read it."
         ) from error
     cases = [p for p in files if kind_by_name(p) is not None and not is_own_mask(p)]
+    stems = {stem_of(p) for p in cases}
+    cases = [p for p in cases if not mask_names(stem_of(p)) & stems]
     if any(_is_dicom(p) for p in files):
         cases.append(path)
     if not cases:
@@ -56,6 +64,12 @@ def list_cases(path: Path) -> list[Path]:
             hint=_where_else(path),
         )
     return cases
+
+
+def mask_names(stem: str) -> set[str]:
+    """The stems that a file would be the mask of by its own stem: ``eye_mask`` is that of eye."""
+    hit = _MASK_NAME.fullmatch(stem)
+    return set() if hit is None else {group for group in hit.groups() if group}
 
 
 def is_own_mask(path: Path) -> bool:

@@ -35,6 +35,14 @@ def test_natural_order_and_only_what_opens(tmp_path):
     assert names == ["a.tif", "IMG2.jpg", "img9.PNG", "img10.png", "img11.nii.gz"]
 
 
+def test_a_mask_beside_its_picture_is_no_case(tmp_path):
+    for name in ("eye.jpg", "eye_mask.png", "Seg-eye.png", "ear_mask.png", "mask.png"):
+        picture(tmp_path / name)
+    names = [path.name for path in list_cases(tmp_path)]
+    assert names == ["ear_mask.png", "eye.jpg", "mask.png"]
+    assert list_cases(tmp_path / "eye_mask.png") == [tmp_path / "eye_mask.png"]
+
+
 def test_a_file_is_itself(tmp_path):
     path = picture(tmp_path / "a.png")
     assert list_cases(path) == [path]
