@@ -89,7 +89,7 @@ def _same(path: Path, stem: str) -> bool:
 def _is_named(path: Path, stem: str) -> bool:
     """``eye_mask``, ``eye-seg``, ``eye.labels``, ``mask_eye`` for ``eye``; and labelme's name."""
     name = stem_of(path)
-    return name == stem if suffix_of(path) == ".json" else stem in mask_names(name)
+    return name == stem if suffix_of(path) == ".json" else stem.casefold() in mask_names(name)
 
 
 def _is_of(path: Path, case: Case) -> bool:

@@ -25,9 +25,7 @@ SLICE_NUMBER = re.compile(r"_([0-9]{4,})\.png$", re.IGNORECASE)
 OVERLAY_SUFFIX = ".overlay.png"
 # What people call a mask: eye_mask, eye-seg, mask_eye.
 MASK_WORDS = r"(?:mask|masks|seg|segmentation|label|labels|gt|annotation|groundtruth)"
-_MASK_NAME = re.compile(
-    rf"(.+)[ _.-]{MASK_WORDS}|{MASK_WORDS}[ _.-](.+)", re.IGNORECASE | re.DOTALL
-)
+_MASK_NAME = re.compile(rf"(.+)[ _.-]{MASK_WORDS}|{MASK_WORDS}[ _.-](.+)", re.DOTALL)
 DEEPEST = 8  # levels of folders in which DICOM files are looked for
 LOOKED_AT = 16  # files of a folder that tell whether it holds DICOM
 
@@ -52,7 +50,7 @@ def list_cases(path: Path) -> list[Path]:
             f"The folder {path.name} can't be read.", hint="Ask for the right to read it."
         ) from error
     cases = [p for p in files if kind_by_name(p) is not None and not is_own_mask(p)]
-    stems = {stem_of(p) for p in cases}
+    stems = {stem_of(p).casefold() for p in cases}
     cases = [p for p in cases if not mask_names(stem_of(p)) & stems]
     if any(_is_dicom(p) for p in files):
         cases.append(path)
@@ -67,8 +65,8 @@ def list_cases(path: Path) -> list[Path]:
 
 
 def mask_names(stem: str) -> set[str]:
-    """The stems that a file would be the mask of by its own stem: ``eye_mask`` is that of eye."""
-    hit = _MASK_NAME.fullmatch(stem)
+    """The stems, in small letters, that a file is the mask of by its own: ``eye_mask`` of eye."""
+    hit = _MASK_NAME.fullmatch(stem.casefold())
     return set() if hit is None else {group for group in hit.groups() if group}
 
 

@@ -189,7 +189,7 @@ def _check_same_case(folder: Path, stem: str, beside: set[Path], new: Manifest) 
     for path in beside:
         if path.is_file() and read_source_sha256(path) != new.source_sha256:
             raise UserError(
-                f"{folder.name} holds the mask of another {stem} already.",
+                f"{folder.name} holds a mask called {stem} of another scan already.",
                 hint="Choose another folder, or another name.",
             )
 

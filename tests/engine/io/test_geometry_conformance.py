@@ -147,7 +147,7 @@ def test_a_mask_of_a_nifti_lies_there_as_nrrd_and_metaimage_too(tmp_path, tilt):
         affine = axis_order_affine(order, signs, tilt)
         case = painted(nifti(tmp_path / "scan.nii", affine))
         ending = (".nrrd", ".mha")[number % 2]
-        array, place = by_itk(save_mask(case, tmp_path / f"mask{ending}")[0])
+        array, place = by_itk(save_mask(case, tmp_path / f"mask{number % 2}{ending}")[0])
         assert array.dtype == np.uint8 and is_close(place, affine)
         assert np.array_equal(values_at(array, place, world_of(affine)), LABEL_OF)
 
@@ -208,7 +208,7 @@ def test_the_mask_of_a_series_lies_there_as_nrrd_and_metaimage(tmp_path):
         series = series_of(*orientation, TILTS[4])
         case = painted(series.write(tmp_path / str(number)))
         ending = (".nrrd", ".mha")[number % 2]
-        mask = save_mask(case, tmp_path / f"mask{ending}")[0]
+        mask = save_mask(case, tmp_path / f"mask{number % 2}{ending}")[0]
         assert np.array_equal(values_at(*by_itk(mask), world_of(truth_of(series))), LABEL_OF)
 
 

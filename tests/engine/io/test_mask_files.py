@@ -119,14 +119,14 @@ def test_another_case_of_the_same_name_is_not_written_over(volume, tmp_path):
     before = sha256_of(tmp_path / "masks")
     namesake = neighbour(tmp_path, "head", seed=5)
     text = refused(save_mask, namesake, tmp_path / "masks", slices=range(1), overlay=True)
-    assert "masks holds the mask of another head" in text
+    assert "masks holds a mask called head of another scan" in text
     assert sha256_of(tmp_path / "masks") == before
 
 
 def test_a_manifest_of_another_case_is_not_taken_by_another_ending(volume, tmp_path):
     other = open_case(write_nifti(tmp_path / "b.nii.gz", distinct((4, 4, 4)) + 1, np.eye(4)))
     save_mask(other, tmp_path / "out" / "mask.nii.gz")
-    assert "another mask already" in refused(save_mask, volume, tmp_path / "out" / "mask.nii")
+    assert "called mask of another scan" in refused(save_mask, volume, tmp_path / "out" / "mask.nii")
     assert not (tmp_path / "out" / "mask.nii").exists()
     save_mask(volume, tmp_path / "out" / "mask.nii.gz")  # the very file that was chosen
 
