@@ -25,6 +25,7 @@ from engine.io.dicom_source import (
     MaskSource,
     building,
     mask_source,
+    one_text,
     write_dataset,
 )
 from engine.io.replacing import PROGRAM
@@ -126,10 +127,10 @@ def _roi(source: MaskSource, number: int, model: ModelUse | None) -> Dataset:
     item = Dataset()
     item.ROINumber = number
     item.ReferencedFrameOfReferenceUID = source.datasets[0].FrameOfReferenceUID
-    item.ROIName = label.name[:64]
+    item.ROIName = label.name
     item.ROIGenerationAlgorithm = source.algorithm_type(label.id)
     if item.ROIGenerationAlgorithm != "MANUAL":
-        item.ROIGenerationDescription = (model.name if model else "unknown")[:64]
+        item.ROIGenerationDescription = one_text(model.name if model else "unknown")
     return item
 
 

@@ -19,11 +19,13 @@ from engine import __version__
 from engine.domain.case import Case
 from engine.domain.labels import Label
 from engine.domain.manifest import RESEARCH_USE, ModelUse
+from engine.errors import UserError
 from engine.io.dicom_source import (
     SERIES_OFFSET,
     MaskSource,
     building,
     mask_source,
+    one_text,
     write_dataset,
 )
 from engine.io.replacing import PROGRAM
@@ -51,15 +53,28 @@ def write_seg(
         deidentify: leaves patient and study empty and replaces the UIDs.
 
     Raises:
-        UserError: the source is no DICOM or lacks what a SEG must repeat, or nothing is drawn.
+        UserError: the source is no DICOM, several files of many frames, or lacks what a SEG must
+            repeat, or nothing is drawn.
     """
     source = mask_source(path, array, case, deidentify)
+    _check_files(path, case, source)
     numbers = np.zeros(256, dtype=np.uint8)
     numbers[list(source.values)] = np.arange(1, len(source.values) + 1)
     with building(path, case):
         segments = [_segment(source, n, model) for n in range(1, len(source.values) + 1)]
         segmentation = _segmentation(source.datasets, numbers[_frames(source)], segments)
     write_dataset(path, segmentation, deidentify)
+
+
+def _check_files(path: Path, case: Case, source: MaskSource) -> None:
+    """Refuses frames of several files: highdicom lets a segmentation refer to one such file."""
+    count = len(source.datasets)
+    if count > 1 and any(image.frame is not None for image in source.stack.images):
+        raise UserError(
+            f"{path.name} can't be written: the images of {case.name} are frames of {count} files, "
+            "and a segmentation can refer to one such file.",
+            hint="Export the mask as an RT structure set or as NIfTI (.nii.gz).",
+        )
 
 
 def _segmentation(
@@ -104,7 +119,7 @@ def _segment(source: MaskSource, number: int, model: ModelUse | None) -> hd.seg.
     category, what = (_ANATOMY, _code(label)) if label.concept else (_TISSUE, _TISSUE)
     return hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=label.name[:64],
+        segment_label=label.name,
         segmented_property_category=category,
         segmented_property_type=what,
         algorithm_type=kind,
@@ -115,7 +130,7 @@ def _segment(source: MaskSource, number: int, model: ModelUse | None) -> hd.seg.
 
 def _algorithm(model: ModelUse | None) -> Any:
     return hd.AlgorithmIdentificationSequence(
-        name=(model.name if model else "unknown")[:64],
+        name=one_text(model.name if model else "unknown"),
         family=codes.DCM.ArtificialIntelligence,  # type: ignore[union-attr]
         version=model.sha256[:16] if model else "unknown",
         source=PROGRAM if model else "unknown",

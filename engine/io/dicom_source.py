@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -47,6 +47,7 @@ _HARMLESS = (
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "DimensionOrganizationSequence", "DimensionIndexSequence",
 )  # fmt: skip
+_LETTERS = 64  # of a short text (LO, PS3.5 6.2)
 _OURS = "2.25."  # the root of UIDs that are made of a number (PS3.5 B.2)
 
 
@@ -78,8 +79,9 @@ class MaskSource:
         return dict(zip(files, self.datasets, strict=True))
 
     def label(self, value: int) -> Label:
-        """The label of a value, with a plain name where the case has none."""
-        return self.case.labels.get(value) or Label(value, f"label {value}", (128, 128, 128))
+        """The label of a value, its name as DICOM can hold it; a plain one where it has none."""
+        label = self.case.labels.get(value) or Label(value, f"label {value}", (128, 128, 128))
+        return replace(label, name=one_text(label.name) or f"label {value}")
 
     @cached_property
     def _counts(self) -> NDArray[np.int64]:
@@ -95,6 +97,12 @@ class MaskSource:
         if not model:
             return "MANUAL"
         return "SEMIAUTOMATIC" if hand or erased else "AUTOMATIC"
+
+
+def one_text(text: str) -> str:
+    """A text as one value of an element of 64 letters: a backslash would make two of it."""
+    plain = "".join(letter for letter in text.replace("\\", "/") if letter.isprintable())
+    return plain[:_LETTERS].strip()
 
 
 def check_source(path: Path, case: Case) -> Stack:
