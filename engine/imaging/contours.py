@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 _ON_EDGE = 0.01  # of a pixel: what millimetres of a few decimals leave of a centre
+NO_AREA = 1e-6  # of a pixel: a polygon of less is a line
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[Points]:
@@ -59,10 +60,20 @@ def fill(polygons: Iterable[Points], shape: tuple[int, int]) -> NDArray[np.bool_
     for polygon in polygons:
         start, stop = polygon, np.roll(polygon, -1, axis=0)
         _cross(toggles, start, stop)
+        if area(polygon) < NO_AREA:  # a line there and back is no part
+            continue
         is_flat = np.abs(stop - start) @ [1, -1] > 0  # further across than down
         _touch(touched, start[~is_flat], stop[~is_flat])
         _touch(touched.T, start[is_flat, ::-1], stop[is_flat, ::-1])
     return (np.cumsum(toggles, axis=1)[:, :width] % 2 == 1) | touched
+
+
+def area(polygon: Points) -> float:
+    """What one closed polygon ``[n, 2]`` encloses, in pixels; 0 for a point or a line."""
+    if len(polygon) < 3:
+        return 0.0
+    x, y = (polygon - polygon[0]).T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def _cross(toggles: NDArray[np.int64], start: Points, stop: Points) -> None:

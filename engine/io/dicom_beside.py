@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from engine.domain.case import Case
 from engine.errors import UserError
 from engine.io.dicom_decode import read_elements
 from engine.io.dicom_header import short_hash
+from engine.io.dicom_refers import referenced_series
 from engine.io.dicom_series import find_series
 from engine.io.selection import split_selection
 
@@ -36,13 +35,5 @@ def _is_mask(path: Path, series: str) -> bool:
         return False
     if ds.get("Modality") not in _MASKS:
         return False
-    named = {short_hash(str(item.get("SeriesInstanceUID"))) for item in _series(ds)}
+    named = {short_hash(str(item.get("SeriesInstanceUID"))) for item in referenced_series(ds)}
     return not named or series in named
-
-
-def _series(ds: Dataset) -> Iterator[Dataset]:
-    """The series that a segmentation or a structure set refers to."""
-    yield from ds.get("ReferencedSeriesSequence") or []
-    for frame in ds.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in frame.get("RTReferencedStudySequence") or []:
-            yield from study.get("RTReferencedSeriesSequence") or []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom.config
@@ -35,7 +35,8 @@ _TAGS = [
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter",
     "WindowWidth", "PixelPaddingValue", "Units", "InstanceNumber", "FrameType",
-    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "FrameOfReferenceUID", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 # Looked up once: pydicom would turn the names into tags for every file.
 _HEADER_TAGS: list[Any] = [Tag(name) for name in _TAGS]
@@ -51,6 +52,8 @@ class ImageHeader:
         path: its file.
         frame: which frame of a multi-frame file it is, from 0; None in a file of one image.
         frames: how many the file holds.
+        uid: of the file's image or images (SOP instance).
+        space: UID of the frame of reference, or "".
         order: number of the image as the scanner counts, 0 if it doesn't; of a frame its index.
         series, number, description, study: series UID, number and description, and study UID, as
             text; a description may name the patient and is for the screen alone.
@@ -75,6 +78,8 @@ class ImageHeader:
     path: Path
     frame: int | None
     frames: int
+    uid: str
+    space: str
     order: int
     series: str
     number: str
@@ -139,43 +144,44 @@ def read_image_headers(path: Path) -> tuple[list[ImageHeader], Patient] | None:
     if _text(whole, "SOPClassUID") == VLWholeSlideMicroscopyImageStorage:
         raise UserError(f"{path.name} is a slide cut into tiles, which can't be opened.")
     count = _whole(path, whole, "NumberOfFrames", 1)
-    compressed = _is_compressed(ds)
-    headers = [
-        _header(path, frame, n if count > 1 else None, count, compressed, plain)
-        for n, frame in enumerate(frames_of(path, ds, count))
-    ]
+    file = _File(path, count, _is_compressed(ds), plain)
+    frames = enumerate(frames_of(path, ds, count))
+    headers = [_header(file, frame, n if count > 1 else None) for n, frame in frames]
     return headers, Patient(_text(whole, "PatientID"), _text(whole, "PatientName"))
 
 
-def _header(
-    path: Path,
-    ds: Elements,
-    frame: int | None,
-    frames: int,
-    compressed: bool,
-    plain: PlainPixels | None,
-) -> ImageHeader:
-    modality = _text(ds, "Modality")
+class _File(NamedTuple):
+    """What all images of a file share, as `ImageHeader` has it."""
+
+    path: Path
+    frames: int
+    compressed: bool
+    plain: PlainPixels | None
+
+
+def _header(file: _File, ds: Elements, frame: int | None) -> ImageHeader:
+    path = file.path
     along_row, down_column = _directions(path, ds)
     spacing, at_detector = _spacing(ds)
-    numbers = _floats(ds, "ImagePositionPatient", 3)
     return ImageHeader(
         path=path,
         frame=frame,
-        frames=frames,
+        frames=file.frames,
+        uid=_text(ds, "SOPInstanceUID"),
+        space=_text(ds, "FrameOfReferenceUID"),
         order=int(_number(ds, "InstanceNumber", 0.0)) if frame is None else frame,
         series=_text(ds, "SeriesInstanceUID"),
         number=_text(ds, "SeriesNumber"),
         description=_text(ds, "SeriesDescription"),
         study=_text(ds, "StudyInstanceUID"),
-        modality=modality,
+        modality=_text(ds, "Modality"),
         photometric=_text(ds, "PhotometricInterpretation").upper(),
         shape=(_whole(path, ds, "Rows"), _whole(path, ds, "Columns")),
         samples=_whole(path, ds, "SamplesPerPixel", 1),
         bytes_a_sample=max(1, _whole(path, ds, "BitsAllocated", 16) // 8),
         has_table=has_table(ds.get("ModalityLUTSequence")),
-        compressed=compressed,
-        position=None if numbers is None else np.array(numbers),
+        compressed=file.compressed,
+        position=_position(ds),
         along_row=along_row,
         down_column=down_column,
         spacing=spacing,
@@ -183,11 +189,11 @@ def _header(
         thickness=_thickness(ds),
         slope=_number(ds, "RescaleSlope", 1.0) or 1.0,
         intercept=_number(ds, "RescaleIntercept", 0.0),
-        unit=_unit(ds, modality),
+        unit=_unit(ds),
         window=_window(ds),
         padding=_padding(ds),
         localizer="LOCALIZER" in _words(ds, "ImageType") + _words(ds, "FrameType"),
-        plain=plain,
+        plain=file.plain,
     )
 
 
@@ -260,6 +266,11 @@ def _directions(path: Path, ds: Elements) -> tuple[Vector | None, Vector | None]
     return row / lengths[0], column / lengths[1]
 
 
+def _position(ds: Elements) -> Vector | None:
+    numbers = _floats(ds, "ImagePositionPatient", 3)
+    return None if numbers is None else np.array(numbers)
+
+
 def _spacing(ds: Elements) -> tuple[tuple[float, float] | None, bool]:
     for name, at_detector in (("PixelSpacing", False), ("ImagerPixelSpacing", True)):
         values = _floats(ds, name, 2)
@@ -273,8 +284,8 @@ def _thickness(ds: Elements) -> float:
     return next((abs(c) for c in candidates if c), 1.0)
 
 
-def _unit(ds: Elements, modality: str) -> str:
-    if modality == "CT":
+def _unit(ds: Elements) -> str:
+    if _text(ds, "Modality") == "CT":
         return "HU" if _text(ds, "RescaleType").upper() in ("", "HU") else ""
     return _text(ds, "Units")
 

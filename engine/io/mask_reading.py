@@ -116,7 +116,7 @@ def _read_dicom(
     from engine.io.dicom_rtstruct_read import is_rtstruct, read_rtstruct
 
     if is_rtstruct(path):
-        return read_rtstruct(path, case, overlap)
+        return read_rtstruct(path, case, overlap, tell)
     from engine.io.dicom_seg_read import read_seg
 
     wanted = resample == NEAREST and case.scan.is_even

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from engine.imaging.contours import fill, outlines
+from engine.imaging.contours import area, fill, outlines
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 
@@ -94,6 +94,14 @@ def test_spurs_one_pixel_wide_are_drawn_there_and_back() -> None:
     there = np.array([[1, 1], [3, 1], [3, 2], [7, 2], [3, 2], [3, 3], [1, 3]], float)
     filled = fill([there], (5, 9))
     assert filled[2].tolist() == [False, *[True] * 7, False] and filled.sum() == 9 + 4
+
+
+def test_points_and_lines_are_no_area() -> None:
+    line = np.array([[1, 2], [6, 2], [3, 2]], float)
+    for points in (line, line[:2], line[:1], line[[0, 0, 0]], line[:, ::-1]):
+        assert area(points) == 0
+        assert not fill([points], (8, 9)).any()
+    assert area(np.array([[0, 0], [4, 0], [4, 2]], float)) == 4
 
 
 def test_edges_outside_of_the_picture_touch_nothing() -> None:

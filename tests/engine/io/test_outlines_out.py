@@ -152,9 +152,8 @@ def test_a_structure_set_of_other_slices_is_refused(tmp_path):
     case = open_case(plain().write(tmp_path / "s"))
     draw(case, np.s_[0:6, 0:3, 0:3])
     path = save_mask(case, tmp_path / "rt.dcm", form="rtstruct")[0]
-    for name, other in {"moved": plain(origin=(-20.0, 15.0, 101.0)), "fewer": plain(3)}.items():
-        text = refused(read_mask, path, open_case(other.write(tmp_path / name)))
-        assert "rt.dcm was drawn on other slices" in text
+    moved = open_case(plain(origin=(-20.0, 15.0, 101.0)).write(tmp_path / "moved"))
+    assert "rt.dcm was drawn on other slices" in refused(read_mask, path, moved)
     whole = path.read_bytes()
     (tmp_path / "cut.dcm").write_bytes(whole[: len(whole) // 2])
     assert "cut.dcm" in refused(read_mask, tmp_path / "cut.dcm", case)
