@@ -29,8 +29,9 @@ MAX_INFLATED_BYTES = 512 * 2**20
 _META_BYTES = 2**18  # of the file's own header, which says how the rest is packed
 _CHUNK = 2**20
 _PIXEL_TAGS = [
-    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
-    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
+    "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "AlphaPaletteColorLookupTableDescriptor",
     "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
@@ -193,7 +194,9 @@ def _by_gdcm(path: Path, ds: FileDataset, frame: int | None) -> NDArray[Any] | N
 
 
 def _as_meant(path: Path, ds: FileDataset, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Palettes and tables applied."""
+    """Palettes and tables applied; the palette of a segmentation only says how to show it."""
+    if ds.get("Modality") == "SEG":
+        return pixels
     if str(ds.get("PhotometricInterpretation", "")).upper() == "PALETTE COLOR":
         pixels = _eight_bit_palette(apply_color_lut(pixels, ds)[:, :, :3])
     elif has_table(ds.get("ModalityLUTSequence")):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +14,41 @@ from pydicom.dataset import FileDataset
 from pydicom.tag import Tag
 
 from engine.domain.case import Case
-from engine.domain.grid import Affine, Grid
+from engine.domain.grid import Grid
+from engine.domain.labels import MAX_LABEL_ID
 from engine.domain.volume import Volume
 from engine.errors import Choice, ChoiceNeeded, UserError
 from engine.io.dicom_child import CONTAINED
 from engine.io.dicom_decode import Decoder, read_elements
-from engine.io.dicom_frames import Elements, frames_of
+from engine.io.dicom_frames import frames_of
+from engine.io.dicom_refers import (
+    names_in_seg,
+    names_of_scan,
+    tell_of_another,
+    text_of,
+)
+from engine.io.dicom_seg_frames import (
+    Frame,
+    frame_of,
+    leaves_stripes,
+    own_grid,
+    voxels_of,
+    way_onto,
+)
 from engine.io.kinds import reading
-from engine.io.mask_placing import SAME_SCAN, Tell, other_grid, put_labels, put_on_grid
+from engine.io.mask_placing import Tell, other_grid, put_labels, put_on_grid
 
 _TAGS: list[Any] = [
     Tag(name)
     for name in (
         "Modality", "SegmentationType", "SegmentSequence", "MaximumFractionalValue", "Rows",
-        "Columns", "NumberOfFrames", "SharedFunctionalGroupsSequence",
-        "PerFrameFunctionalGroupsSequence",
+        "Columns", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue",
+        "NumberOfFrames", "FrameOfReferenceUID", "ReferencedSeriesSequence",
+        "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     )
 ]  # fmt: skip
-_OFF_GRID = 0.01  # of a voxel
-_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SAME_PLACE_MM = 1e-3
-_SAME_DIRECTION = 1e-3
-_UNEVEN = 0.01  # of a slice distance
-_COARSER = 1.5  # voxels of the grid between two of the segmentation
-
-
-@dataclass(frozen=True)
-class _Frame:
-    segment: int
-    affine: Affine  # (column, row, 0, 1) to world mm in RAS+
-    distance: float  # of the slices it was drawn on, in mm; 0 if unknown
+_NAMED = 3  # renumbered segments in a sentence
+_Numbers = NDArray[np.unsignedinteger[Any]]
 
 
 def read_seg(
@@ -55,7 +60,7 @@ def read_seg(
     resample: bool = False,
     tell: Tell = lambda _: None,
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """The segments of a DICOM SEG as labels of their numbers.
+    """The segments of a DICOM SEG as labels of their numbers; those above 255 get free lower ones.
 
     Args:
         path: of the file.
@@ -63,16 +68,17 @@ def read_seg(
         threshold: of a fractional segmentation, in (0, 1]: what has it or more is in.
         overlap: where segments overlap, FIRST gives the voxel to the lower number, LAST to the
             higher one; "" asks.
-        resample: put it onto the case's grid from its own one, by the nearest voxel.
-        tell: called with a sentence about what that changed.
+        resample: put one of another grid onto the case's by the nearest voxel.
+        tell: called with a sentence about what that changed, about labels that got other numbers,
+            and if it was drawn on another scan.
 
     Returns:
-        uint8 ``[k, j, i]``, and the segments' names by their numbers.
+        uint8 ``[k, j, i]``, and the segments' names by their labels.
 
     Raises:
         ChoiceNeeded: it is fractional, segments overlap, or it lies on another grid, and nothing
             was chosen.
-        UserError: it is damaged, or no segmentation.
+        UserError: it is damaged, no segmentation, or has more segments than there are labels.
     """
     with reading(path):
         ds = read_elements(path, _TAGS, pixels=False)
@@ -81,44 +87,129 @@ def read_seg(
                 f"{path.name} is DICOM, but no segmentation.",
                 hint="Open a DICOM SEG or an RT structure set.",
             )
-        count = int(ds.get("NumberOfFrames") or 1)
         kind = str(ds.get("SegmentationType") or "BINARY").upper()
         level = _level(path, ds, threshold) if kind == "FRACTIONAL" else 1
-        frames = [_frame(path, elements) for elements in frames_of(path, ds, count)]
-        found = _put_frames(path, ds, frames, case, level, overlap, resample, tell)
-        return found, _names(ds)
+        elements = frames_of(path, ds, int(ds.get("NumberOfFrames") or 1))
+        frames = [frame_of(path, item) for item in elements]
+        mask, scan = names_in_seg(ds, elements), names_of_scan(case)
+        drawn = _Drawn(path, ds, frames, level, overlap)
+        found = _on_case(drawn, case, mask.drawn_on(scan), resample, tell)
+        tell_of_another(path, case, mask, scan, tell)
+        return found
 
 
-def _put_frames(
-    path: Path,
-    ds: FileDataset,
-    frames: Sequence[_Frame],
-    case: Case,
-    level: float,
-    overlap: str,
-    resample: bool,
-    tell: Tell,
-) -> NDArray[np.uint8]:
-    """The frames' labels on the case's grid; from the segmentation's own one if that is wanted."""
-    target = case.scan.grid
-    if not resample and _leaves_stripes(frames, case.scan):
-        raise other_grid(path, case, _own_grid(path, frames, _size(ds)))
-    grid = _own_grid(path, frames, _size(ds)) if resample else target
-    found = np.zeros(grid.shape, dtype=np.uint8)
-    is_labelmap = str(ds.get("SegmentationType")).upper() == "LABELMAP"
-    decoder = Decoder()
-    for n, frame in enumerate(frames):
-        pixels = _pixels(decoder, path, ds, n if len(frames) > 1 else None)
-        values = pixels if is_labelmap else (pixels >= level) * np.uint8(frame.segment)
-        place = _place(frame.affine, values, grid, None if resample else case.scan)
-        if place is None:
-            raise other_grid(path, case, _own_grid(path, frames, _size(ds)))
-        put_labels(path, found, place, values[values != 0].astype(np.uint8), overlap)
-    return put_on_grid(path, found, grid, target, tell) if resample else found
+@dataclass(frozen=True)
+class _Drawn:
+    """A segmentation; `level` is the stored value from which a pixel of no label map is in."""
+
+    path: Path
+    ds: FileDataset
+    frames: Sequence[Frame]
+    level: float
+    overlap: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of each frame."""
+        return int(self.ds.get("Rows") or 0), int(self.ds.get("Columns") or 0)
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Of the segments, by their numbers."""
+        items = self.ds.get("SegmentSequence") or []
+        named = {int(n): item for item in items if (n := item.get("SegmentNumber"))}
+        return {n: text_of(item.get("SegmentLabel")) or str(n) for n, item in named.items()}
+
+    def put(self, grid: Grid, scan: Volume | None) -> _Numbers | None:
+        """Segment numbers ``[k, j, i]`` on a grid, uint8 or uint16; None if a frame is beside it.
+
+        `scan` as `way_onto` wants it.
+        """
+        all_ways = [way_onto(frame, self.size, grid, scan) for frame in self.frames]
+        ways = [way for way in all_ways if way is not None]
+        if len(ways) < len(all_ways):
+            return None
+        found = np.zeros(grid.shape, dtype=self._type())
+        decoder = Decoder()
+        for n, way in enumerate(ways):
+            values = self._numbers(decoder, n)
+            place = voxels_of(values, way, grid)
+            if place is None:
+                return None
+            put_labels(self.path, found, place, values[values != 0], self.overlap)
+        return found
+
+    @property
+    def _is_labelmap(self) -> bool:
+        return str(self.ds.get("SegmentationType")).upper() == "LABELMAP"
+
+    def _type(self) -> type[np.uint8] | type[np.uint16]:
+        most = max(frame.segment for frame in self.frames)
+        is_wide = int(self.ds.get("BitsAllocated") or 8) > 8 if self._is_labelmap else most > 255
+        return np.uint16 if is_wide else np.uint8
+
+    def _numbers(self, decoder: Decoder, n: int) -> _Numbers:
+        """Segment numbers ``[row, column]`` of one frame, 0 where none is."""
+        pixels = self._pixels(decoder, n if len(self.frames) > 1 else None)
+        if not self._is_labelmap:
+            return (pixels >= self.level) * self._type()(self.frames[n].segment)
+        nothing = self.ds.get("PixelPaddingValue")
+        values = pixels.astype(self._type())
+        return values if nothing is None else values * (values != nothing)
+
+    def _pixels(self, decoder: Decoder, frame: int | None) -> NDArray[Any]:
+        syntax = self.ds.file_meta.TransferSyntaxUID
+        if syntax.is_compressed or syntax.is_deflated:
+            size = self.size[0] * self.size[1] * self._type()().itemsize
+            return CONTAINED.read(self.path, frame, size)
+        return decoder.read(self.path, frame)
 
 
-def _size(ds: FileDataset) -> tuple[int, int]:
-    return int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
+def _on_case(
+    drawn: _Drawn, case: Case, is_drawn_on: bool | None, resample: bool, tell: Tell
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """Labels on the case's grid and their names; from the segmentation's own grid if need be."""
+    path, target = drawn.path, case.scan.grid
+    found = None
+    if not leaves_stripes(drawn.frames, case.scan, is_drawn_on):
+        found = drawn.put(target, case.scan)
+    if found is not None:
+        return _labels(path, found, drawn.names, tell)
+    grid = own_grid(path, drawn.frames, drawn.size)
+    found = drawn.put(grid, None) if resample else None
+    if found is None:
+        raise other_grid(path, case, grid)
+    labels, names = _labels(path, found, drawn.names, tell)
+    return put_on_grid(path, labels, grid, target, tell), names
+
+
+def _labels(
+    path: Path, found: _Numbers, names: Mapping[int, str], tell: Tell
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """Segment numbers as labels; those above 255 get the lowest that is free, unnamed ones first.
+
+    Raises:
+        UserError: more segments are drawn than there are labels.
+    """
+    known = {n: name for n, name in names.items() if n <= MAX_LABEL_ID}
+    if found.dtype == np.uint8:
+        return found.astype(np.uint8, copy=False), known
+    used = [int(n) for n in np.unique(found) if n]
+    if len(used) > MAX_LABEL_ID:
+        raise UserError(
+            f"{path.name} holds {len(used)} segments; {MAX_LABEL_ID} can be opened.",
+            hint="Export them from its program as several files.",
+        )
+    free = sorted(set(range(1, MAX_LABEL_ID + 1)) - set(used), key=lambda n: (n in known, n))
+    given = dict(zip([n for n in used if n > MAX_LABEL_ID], free, strict=False))
+    turn = np.zeros(max(used, default=0) + 1, dtype=np.uint8)
+    turn[used] = [given.get(n, n) for n in used]
+    known |= {label: names.get(n, str(n)) for n, label in given.items()}
+    if given:
+        parts = [f"segment {n} is label {label}" for n, label in [*given.items()][:_NAMED]]
+        more = f" and {len(given) - _NAMED} more are renumbered" * (len(given) > _NAMED)
+        tell(f"Labels end at {MAX_LABEL_ID}: of {path.name}, {', '.join(parts)}{more}.")
+    return turn[found], known
 
 
 def _level(path: Path, ds: FileDataset, threshold: float | None) -> float:
@@ -132,110 +223,3 @@ def _level(path: Path, ds: FileDataset, threshold: float | None) -> float:
             choices=[Choice(text, f"from {text} on") for text in ("0.5", "0.25", "0.75")],
         )
     return max(threshold * float(ds.get("MaximumFractionalValue") or 255), 1e-9)
-
-
-def _frame(path: Path, elements: Elements) -> _Frame:
-    numbers = [elements.get(n) for n in ("ImagePositionPatient", "ImageOrientationPatient")]
-    spacing = elements.get("PixelSpacing")
-    if any(value is None for value in (*numbers, spacing)):
-        raise UserError(
-            f"{path.name} does not say where its segments lie in the patient.",
-            hint="Export it from its program as NIfTI.",
-        )
-    position, orientation = (np.array([float(v) for v in value]) for value in numbers)
-    affine = np.eye(4)
-    affine[:3, 0] = orientation[:3] * float(spacing[1])
-    affine[:3, 1] = orientation[3:] * float(spacing[0])
-    affine[:3, 2] = np.cross(orientation[:3], orientation[3:])
-    affine[:3, 3] = position
-    segment = elements.get("ReferencedSegmentNumber")
-    distance = elements.get("SpacingBetweenSlices") or elements.get("SliceThickness") or 0
-    number = 0 if segment is None else int(segment)
-    return _Frame(number, _TO_RAS @ affine, abs(float(distance)))
-
-
-def _pixels(decoder: Decoder, path: Path, ds: FileDataset, frame: int | None) -> NDArray[Any]:
-    syntax = ds.file_meta.TransferSyntaxUID
-    size = int(ds.get("Rows") or 0) * int(ds.get("Columns") or 0)
-    if syntax.is_compressed or syntax.is_deflated:
-        return CONTAINED.read(path, frame, size)
-    return decoder.read(path, frame)
-
-
-def _place(
-    affine: Affine, values: NDArray[Any], grid: Grid, scan: Volume | None
-) -> NDArray[np.intp] | None:
-    """Voxels (i, j, k), ``[3, n]``, of what is not 0 in one frame; None if it is off the grid.
-
-    Where the slices of the scan lie unevenly, a frame must lie on one of them.
-    """
-    to_voxel = np.linalg.inv(grid.affine) @ affine
-    rows, columns = np.nonzero(values)
-    start, steps = to_voxel[:3, 3], to_voxel[:3, :2]
-    if scan is not None and not scan.is_even:
-        across = 2 - scan.plane
-        if np.abs(steps[across]).max() > _OFF_GRID / max(values.shape):
-            return None
-        start[across] = scan.index_at(start[across])
-    if np.abs(steps - np.rint(steps)).max() > _OFF_GRID / max(values.shape) or (
-        np.abs(start - np.rint(start)).max() > _OFF_GRID
-    ):
-        return None
-    place = np.rint(start[:, None] + steps @ np.stack([columns, rows])).astype(np.intp)
-    if place.size and (place.min() < 0 or (place.max(axis=1) >= grid.shape[::-1]).any()):
-        return None
-    return place
-
-
-def _leaves_stripes(frames: Sequence[_Frame], scan: Volume) -> bool:
-    """True if the segmentation is coarser than the scan and its voxels would lie apart on it."""
-    to_voxel = np.linalg.inv(scan.grid.affine)
-    steps = to_voxel[:3, :3] @ frames[0].affine[:3, :3]
-    if np.abs(steps[:, :2]).max() > _COARSER:
-        return True
-    if not scan.is_even:  # `_place` looks for the slice of each frame
-        return False
-    axis = int(np.abs(steps[:, :2]).sum(axis=1).argmin())
-    places = [round(float((to_voxel @ frame.affine[:, 3])[axis])) for frame in frames]
-    apart = math.gcd(*(place - min(places) for place in places))
-    return apart != 1 and frames[0].distance * abs(float(steps[axis, 2])) > _COARSER
-
-
-def _own_grid(path: Path, frames: Sequence[_Frame], size: tuple[int, int]) -> Grid:
-    """The grid that the frames of a segmentation make by themselves: ``[position, row, column]``.
-
-    Raises:
-        UserError: they lie in several directions, or unevenly.
-    """
-    first = frames[0].affine
-    normal = first[:3, 2]
-    origins = np.array([frame.affine[:3, 3] for frame in frames])
-    heights = (origins - origins[0]) @ normal
-    start, end = origins[heights.argmin()], origins[heights.argmax()]
-    reach = float(np.ptp(heights))
-    gaps: NDArray[np.float64] = np.diff(np.sort(heights))
-    gap = float(gaps[gaps > _SAME_PLACE_MM].min(initial=reach))
-    distance = frames[0].distance
-    step = distance if 0 < distance < gap * (1 + _UNEVEN) else gap
-    depth = round(reach / step) if step else 0
-    along = (end - start) / depth if depth else normal * (distance or 1.0)
-    index = np.rint((heights - heights.min()) / max(along @ normal, _SAME_PLACE_MM))
-    off = np.sqrt(((origins - start - index[:, None] * along) ** 2).sum(axis=1))
-    turned = [np.abs(frame.affine[:3, :3] - first[:3, :3]).max() for frame in frames]
-    if max(turned) > _SAME_DIRECTION or off.max() > _UNEVEN * float(np.linalg.norm(along)):
-        raise UserError(
-            f"{path.name} lies on another grid, and its frames make no regular grid.",
-            hint=SAME_SCAN,
-        )
-    affine = first.copy()
-    affine[:3, 2], affine[:3, 3] = along, start
-    return Grid((depth + 1, *size), affine)
-
-
-def _names(ds: FileDataset) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for item in ds.get("SegmentSequence") or []:
-        number = int(item.get("SegmentNumber") or 0)
-        if 0 < number < 256:
-            names[number] = str(item.get("SegmentLabel") or number)
-    return names

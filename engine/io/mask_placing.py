@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,16 @@ SAME_SCAN = "Open the mask that was drawn on this very scan."
 
 def put_labels(
     path: Path,
-    found: NDArray[np.uint8],
+    found: NDArray[np.unsignedinteger[Any]],
     place: NDArray[np.intp],
-    new: NDArray[np.uint8],
+    new: NDArray[np.unsignedinteger[Any]],
     overlap: str,
 ) -> None:
     """Writes labels into an array, unless a voxel has another one already.
 
     Args:
         path: for the sentences.
-        found: uint8 ``[k, j, i]``, changed in place.
+        found: ``[k, j, i]``, changed in place.
         place: voxels (i, j, k), ``[3, n]``.
         new: label of each.
         overlap: FIRST or LAST, or "" to ask.
