@@ -126,7 +126,8 @@ def test_another_case_of_the_same_name_is_not_written_over(volume, tmp_path):
 def test_a_manifest_of_another_case_is_not_taken_by_another_ending(volume, tmp_path):
     other = open_case(write_nifti(tmp_path / "b.nii.gz", distinct((4, 4, 4)) + 1, np.eye(4)))
     save_mask(other, tmp_path / "out" / "mask.nii.gz")
-    assert "called mask of another scan" in refused(save_mask, volume, tmp_path / "out" / "mask.nii")
+    text = refused(save_mask, volume, tmp_path / "out" / "mask.nii")
+    assert "called mask of another scan" in text
     assert not (tmp_path / "out" / "mask.nii").exists()
     save_mask(volume, tmp_path / "out" / "mask.nii.gz")  # the very file that was chosen
 
