@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ class Names:
         spaces: of frames of reference.
         series: of series.
         images: of images (SOP instances).
+        pairs: frames of reference, each with a series that the mask says to lie in it.
     """
 
     spaces: _Uids = frozenset()
     series: _Uids = frozenset()
     images: _Uids = frozenset()
+    pairs: frozenset[tuple[str, str]] = frozenset()
 
     def drawn_on(self, scan: Names) -> bool | None:
         """True if a mask names the scan's series or images, False if only others; None: neither."""
@@ -39,6 +42,14 @@ class Names:
             return True
         names_others = (self.series and scan.series) or (self.images and scan.images)
         return False if names_others else None
+
+    def lies_elsewhere(self, scan: Names) -> bool:
+        """True if some of it lies in a frame of reference that is not the scan's.
+
+        Some programs make up a UID for the frame; the scan's series is then listed under it.
+        """
+        made_up = {space for space, series in self.pairs if series in scan.series}
+        return bool(self.spaces - scan.spaces - made_up)
 
 
 def names_of_scan(case: Case) -> Names:
@@ -53,10 +64,9 @@ def names_of_scan(case: Case) -> Names:
     except (UserError, OSError):
         return Names()
     return Names(
-        *(
-            _with_other({getattr(image, name) for image in images})
-            for name in ("space", "series", "uid")
-        )
+        _with_other({image.space for image in images}),
+        _with_other({image.series for image in images}),
+        _with_other({image.uid for image in images}),
     )
 
 
@@ -70,24 +80,25 @@ def names_in_seg(ds: Dataset, frames: Iterable[Any]) -> Names:
     series = list(referenced_series(ds))
     listed = [item for entry in series for item in entry.get("ReferencedInstanceSequence") or []]
     sources = [item for frame in frames for item in frame.get("SourceImageSequence") or []]
-    return Names(
-        _uids([ds], "FrameOfReferenceUID"),
-        _uids(series, "SeriesInstanceUID"),
-        _uids([*listed, *sources], "ReferencedSOPInstanceUID"),
-    )
+    spaces, named = _uids([ds], "FrameOfReferenceUID"), _uids(series, "SeriesInstanceUID")
+    images = _uids([*listed, *sources], "ReferencedSOPInstanceUID")
+    return Names(spaces, named, images, frozenset(product(spaces, named)))
 
 
 def names_in_rtstruct(ds: Dataset, rois: Iterable[Dataset]) -> Names:
     """What a structure set names; `rois` are the items that describe its structures."""
-    whole = [ds, *(ds.get("ReferencedFrameOfReferenceSequence") or [])]
-    spaces = _uids(rois, "ReferencedFrameOfReferenceUID") or _uids(whole, "FrameOfReferenceUID")
-    return Names(spaces, _uids(referenced_series(ds), "SeriesInstanceUID"))
+    items = list(ds.get("ReferencedFrameOfReferenceSequence") or [])
+    name, series = "FrameOfReferenceUID", "SeriesInstanceUID"
+    spaces = _uids(rois, f"Referenced{name}") or _uids([ds, *items], name)
+    pairs = [p for i in items for p in product(_uids([i], name), _uids(_series_in(i), series))]
+    return Names(spaces, _uids(referenced_series(ds), series), pairs=frozenset(pairs))
 
 
 def tell_of_another(path: Path, case: Case, mask: Names, scan: Names, tell: Tell) -> None:
     """Says if a mask was drawn in another frame of reference; by the series where none is named."""
     if mask.spaces and scan.spaces:
-        what = "in another frame of reference than that of" if mask.spaces - scan.spaces else ""
+        is_elsewhere = mask.lies_elsewhere(scan)
+        what = "in another frame of reference than that of" if is_elsewhere else ""
     else:
         what = "on another series than" if mask.drawn_on(scan) is False else ""
     if what:
@@ -98,8 +109,13 @@ def referenced_series(ds: Dataset) -> Iterator[Dataset]:
     """The items for the series that a segmentation or a structure set refers to."""
     yield from ds.get("ReferencedSeriesSequence") or []
     for frame in ds.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in frame.get("RTReferencedStudySequence") or []:
-            yield from study.get("RTReferencedSeriesSequence") or []
+        yield from _series_in(frame)
+
+
+def _series_in(frame: Dataset) -> Iterator[Dataset]:
+    """The items for the series that a structure set lists under a frame of reference."""
+    for study in frame.get("RTReferencedStudySequence") or []:
+        yield from study.get("RTReferencedSeriesSequence") or []
 
 
 def text_of(value: Any) -> str:

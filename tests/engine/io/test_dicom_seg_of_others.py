@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from phantoms import Series, distinct, draw, plain
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from engine.domain.box import full_box
 from engine.domain.label_map import Origin
@@ -258,6 +258,9 @@ def test_a_mask_of_another_patient_on_the_same_grid_opens_with_a_warning(tmp_pat
     array, _, said = told(path, other)
     assert np.array_equal(array, case.label_map.array)
     assert said == [f"m.dcm {ANOTHER_FRAME} other: check that it is this patient's and fits."]
+    edited(path, lambda ds: setattr(ds, "FrameOfReferenceUID", generate_uid()))
+    assert told(path, case)[2] == [], "made up, but with the scan's series"
+    assert ANOTHER_FRAME in told(path, other)[2][0]
     edited(path, lambda ds: delattr(ds, "FrameOfReferenceUID"))
     assert [DRAWN_ON_ANOTHER in s for s in told(path, other)[2]] == [True]
     assert told(path, case)[2] == []

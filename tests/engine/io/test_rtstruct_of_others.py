@@ -158,6 +158,21 @@ def test_another_frame_of_reference_is_told(tmp_path, case, rtstruct):
     assert "another series than other" in told(tmp_path / "d.dcm", other)[1][0]
 
 
+def test_a_frame_of_reference_that_was_made_up_for_the_scan_s_series_is_the_scan_s(
+    tmp_path, case, rtstruct, shared_folder
+):
+    ds = dcmread(rtstruct)
+    made_up = generate_uid()
+    ds.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = made_up
+    ds.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = made_up
+    ds.save_as(rtstruct)
+    assert told(rtstruct, case)[1] == []
+    other = open_case(Series(distinct((6, 20, 20))).write(tmp_path / "other"))
+    assert "another frame of reference" in told(rtstruct, other)[1][0]
+    folder = shared_folder / "io" / "series" / "ct_rtstruct_rtutils"
+    assert told(folder / "rt.dcm", open_case(folder))[1] == []
+
+
 def test_contours_on_the_slices_of_another_direction(tmp_path):
     series = plain(8, row=(1, 0, 0), column=(0, 1, 0), step=(0, 0, 1.0), spacing=(1.0, 1.0))
     case = open_case(series.write(tmp_path / "s"))
