@@ -302,12 +302,14 @@ class MainWindow(QMainWindow):
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Files may be dropped."""
         if event.mimeData().hasUrls():
-            event.acceptProposedAction()
+            event.setDropAction(Qt.DropAction.CopyAction)  # a move might remove the files
+            event.accept()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Opens what was dropped."""
         paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
-        event.acceptProposedAction()
+        event.setDropAction(Qt.DropAction.CopyAction)
+        event.accept()
         open_paths(self.context, paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -61,7 +61,7 @@ def begin_dicom(
     if len(found.series) > 1 or is_dicomdir(path) or found.patient.is_named_in(path.name):
         case.name = SeriesFound("", tuple(images)).name
     case.patient_key = _key(found.patient, images[0]) or case.name
-    case.warnings = (*remarks, *stack.remarks, *loader.remarks)
+    case.warnings = (*stack.remarks, *remarks, *loader.remarks)  # the gravest first
     return case, loader
 
 

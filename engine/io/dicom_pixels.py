@@ -82,7 +82,9 @@ class StackLoader:
         self.scan = _volume(self._array, self._loaded, grid, form, stack)
         self.remarks = _remarks(stack)
         self._lowest: int | float | None = None
-        middle = (stack.depth - 1) / 2
+        # The slice in the middle of the array is the one that is shown first.
+        shown = stack.depth // 2
+        middle = stack.depth - 1 - shown if form.flipped[form.axes.index(2)] else shown
         self._waiting = sorted(
             range(len(stack.images)), key=lambda n: (n > 0, abs(stack.places[n] - middle))
         )

@@ -16,7 +16,7 @@ from engine.io.project import PROJECT_SUFFIX, begin_case_of, entry_of
 from engine.io.selection import selection, split_selection
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.mask_opening import offer_masks_beside
-from sdseg_gui.actions.models import choose_for_case
+from sdseg_gui.actions.models import OF_A_SEGMENTATION, choose_for_case
 from sdseg_gui.actions.reading import Reading
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.jobs import JobHandle
@@ -177,7 +177,10 @@ def show_case(context: Context, index: int) -> None:
 
 
 def _tell_failed(context: Context, item: CaseItem, error: UserError) -> None:
+    if item in context.session.items:
+        context.failed_row = context.session.items.index(item)
     _read_on(context)
+    context.changed()
     context.notifier.say(f"{item.name} was not opened")
     if not isinstance(error, ChoiceNeeded):
         context.notifier.error(error.message, error.hint)
@@ -223,16 +226,16 @@ def _show(context: Context, item: CaseItem, begun: BegunCase) -> None:
     case = begun.case
     if item not in context.session.items:
         return
-    context.notifier.clear("case")
-    context.notifier.clear("mask")
-    context.notifier.clear("error")
-    context.choice = None
+    for key in ("case", "mask", "error", *OF_A_SEGMENTATION):  # they speak of the case before
+        context.notifier.clear(key)
+    context.choice = context.failed_row = None
     _keep_current(context)
     context.view.reset_for(case)
     context.session.show_case(context.session.items.index(item), case)
     log.info("a case was opened")
-    for warning in case.warnings:
-        context.notifier.show(f"{case.name}: {warning}", "warning", key="case")
+    if case.warnings:
+        text = f"{case.name}: {' '.join(case.warnings)}"
+        context.notifier.show(text, "warning", key="case")
     if case.scan.is_complete:
         _all_is_there(context, case)
         return
@@ -277,21 +280,26 @@ def _keep_current(context: Context) -> None:
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
 
 
+def _row(context: Context) -> int:
+    """Where the next and the previous case are counted from: a row that failed is passed."""
+    return context.session.current if context.failed_row is None else context.failed_row
+
+
 def _has_previous(context: Context) -> bool:
-    return context.session.current > 0
+    return _row(context) > 0
 
 
 def _has_next(context: Context) -> bool:
-    return 0 <= context.session.current < len(context.session.items) - 1
+    return 0 <= _row(context) < len(context.session.items) - 1
 
 
 @handles("case.previous", _has_previous)
 def previous_case(context: Context) -> None:
     """Shows the case before."""
-    show_case(context, context.session.current - 1)
+    show_case(context, _row(context) - 1)
 
 
 @handles("case.next", _has_next)
 def next_case(context: Context) -> None:
     """Shows the case behind."""
-    show_case(context, context.session.current + 1)
+    show_case(context, _row(context) + 1)

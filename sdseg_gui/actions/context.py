@@ -64,6 +64,7 @@ class Context:
         targets: what the user chose to find, by the model's name; "" is all classes.
         choice: what was measured for the open case, or None while it is not known.
         segmentation: the segmentation started by a command that runs now, or None.
+        failed_row: the row that was asked for last, if it could not be opened, or None.
         reading: what reads the slices that the open case still lacks, or None.
     """
 
@@ -85,6 +86,7 @@ class Context:
     targets: dict[str, str] = field(default_factory=dict[str, str])
     choice: ModelChoice | None = None
     segmentation: Job | None = None
+    failed_row: int | None = None
     reading: Reader | None = None
     listeners: list[Listener] = field(default_factory=list)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtWidgets import QFileDialog
 
 from engine.domain.case import Case
@@ -16,6 +17,7 @@ from engine.errors import Choice as Asked
 from engine.errors import ChoiceNeeded, UserError
 from engine.io import read_mask
 from engine.io.beside import masks_beside
+from engine.io.manifests import labels_named
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.registry import handles, has_case
 from sdseg_gui.actions.segmenting import stop
@@ -23,6 +25,7 @@ from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
 from sdseg_gui.notify import Choice
 
 MOST_OFFERED = 3  # masks beside a case
+_YES = 255
 
 
 @handles("case.open_mask", has_case)
@@ -41,12 +44,18 @@ def open_mask(context: Context, path: str | Path = "", discard: bool = False) ->
     )
     if not chosen:
         return
-    if case.label_map.array.any() and not discard:
-        answer = ask_unsaved(context.window, "The mask of this case will be replaced.", "Replace")
-        if answer is not Answer.DISCARD:
-            return
+    if not discard and not _may_replace(context, case):
+        return
     stop(context)
     _Opening(context, case, Path(chosen), discard).start({})
+
+
+def _may_replace(context: Context, case: Case) -> bool:
+    """Asks where the case has a mask already."""
+    if not case.label_map.array.any():
+        return True
+    text = "The mask of this case will be replaced."
+    return ask_unsaved(context.window, text, "Replace") is Answer.DISCARD
 
 
 def offer_masks_beside(context: Context, case: Case) -> None:
@@ -77,8 +86,10 @@ class _Opening:
 
     def begin(self) -> None:
         """Reads the mask, if its case is still shown."""
-        self._revision = self._context.document.revision
-        self._go_on({})
+        is_shown = self._context.document.case is self._case
+        if is_shown and _may_replace(self._context, self._case):
+            self._revision = self._context.document.revision
+            self._go_on({})
 
     def start(self, answers: dict[str, Any]) -> None:
         """Reads the mask in the background, with what was answered so far."""
@@ -137,16 +148,24 @@ def _ask_to_take_mask(context: Context, case: Case, found: _Found) -> None:
 def _read(path: Path, case: Case, answers: dict[str, Any]) -> _Found:
     remarks: list[str] = []
     values, labels = read_mask(path, case, tell=remarks.append, **answers)
+    if labels is None:
+        values, labels = _without_names(values)
     label_map = LabelMap(case.scan.grid.shape, case.scan.plane, values)
     for index in range(case.scan.slice_count):  # who drew it is not known; no model may replace it
         drawn = (label_map.slice(index) > 0) * np.uint8(Origin.HAND)
         label_map.origins.write(index, drawn)
-    if labels is None:
-        labels = LabelList()
-        used = [int(v) for v in set(values[values > 0].tolist())]
-        while len(labels) < max(used, default=0):
-            labels = labels.added(f"Label {len(labels) + 1}")
     return _Found(label_map, labels, tuple(remarks))
+
+
+def _without_names(values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], LabelList]:
+    """Values and labels of a mask that names none; 255 alone is how many programs write "yes"."""
+    counts = np.zeros(256, dtype=np.int64)
+    for part in values:
+        counts += np.bincount(part.reshape(-1), minlength=256)
+    used = (np.flatnonzero(counts[1:]) + 1).tolist()
+    if used == [_YES]:
+        values, used = values // np.uint8(_YES), [1]
+    return values, labels_named({value: f"Label {value}" for value in used})
 
 
 def _take_mask(context: Context, case: Case, found: _Found) -> None:

@@ -11,6 +11,8 @@ from sdseg_gui.notify import Choice
 NO_MODEL = "no-model"
 ASK = "segment"  # a question before a segmentation starts
 KEPT_BY_HAND = "hand"  # what a person set was kept
+NOTE = "note"  # what a segmentation had to say
+OF_A_SEGMENTATION = (NO_MODEL, ASK, KEPT_BY_HAND, NOTE)
 
 
 def choose_for_case(context: Context) -> None:

@@ -14,7 +14,14 @@ from engine.domain.volume import AXIS_PLANE
 from engine.models.store import ModelEntry
 from engine.models.suitability import mismatch, needs_box, slicing_axis
 from sdseg_gui.actions.context import Context
-from sdseg_gui.actions.models import ASK, KEPT_BY_HAND, chosen_by_hand, does_not_fit, tell_no_model
+from sdseg_gui.actions.models import (
+    ASK,
+    KEPT_BY_HAND,
+    NOTE,
+    chosen_by_hand,
+    does_not_fit,
+    tell_no_model,
+)
 from sdseg_gui.actions.proposals import edit_of, names_of, target_of, with_labels
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.engine_door import SegmentSummary
@@ -323,7 +330,7 @@ class _Segmentation(QObject):
         context.session.note_model_use(outcome.model_use)
         context.notifier.say(self._report(outcome))
         for note in outcome.notes:
-            context.notifier.show(note[0].upper() + note[1:] + ".", key="note")
+            context.notifier.show(note[0].upper() + note[1:] + ".", key=NOTE)
         if self.kept_by_hand:
             self._tell_kept()
         context.document.job_finished.emit(outcome)

@@ -21,7 +21,8 @@ from PySide6.QtWidgets import (
 )
 
 from engine.domain.case import Case
-from engine.io.kinds import MaskForm, file_stem
+from engine.io.kinds import MASK_ENDINGS, MaskForm, file_stem, kind_by_name, stem_of, suffix_of
+from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
 
 _NAMES_NOBODY = "It holds no patient data."
 _NAMES_PATIENT = (
@@ -60,7 +61,7 @@ def formats(case: Case) -> list[Format]:
 
 
 class ExportDialog(QDialog):
-    """Format, place and overlay; refuses nothing, the writer does.
+    """Format, place and overlay; asks before a mask is replaced, refuses nothing: the writer does.
 
     Args:
         case: whose mask it is.
@@ -75,7 +76,9 @@ class ExportDialog(QDialog):
         self.format = QComboBox()
         for known in formats(case):
             self.format.addItem(known.text, known)
-        self.place = QLineEdit(str(folder / self._suggestion()))
+        self._suggested = self._suggestion()
+        self._agreed = ""  # what the system's own dialog has asked about
+        self.place = QLineEdit(str(folder / self._suggested))
         self.overlay = QCheckBox("Also write a coloured overlay picture")
         self.deidentify = QCheckBox("Leave the patient and the study out")
         self.deidentify.setToolTip("Their attributes stay empty, and the UIDs are replaced.")
@@ -94,7 +97,9 @@ class ExportDialog(QDialog):
         row.addWidget(self.place)
         row.addWidget(browse)
         buttons = QDialogButtonBox()
-        buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole).setObjectName("Primary")
+        export = buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole)
+        export.setObjectName("Primary")
+        self.place.textChanged.connect(lambda text: export.setEnabled(bool(text.strip())))
         buttons.addButton(QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
@@ -133,8 +138,27 @@ class ExportDialog(QDialog):
         return self.form is MaskForm.PNG and self._case.scan.slice_count > 1
 
     def _chosen(self) -> None:
-        self.place.setText(str(self.path.parent / self._suggestion()))
+        """Another format: a name that was typed keeps all but its ending."""
+        is_own = self.path.name in ("", self._suggested)
+        self._suggested = self._suggestion()
+        typed = stem_of(self.path) + ("" if self._is_folder() else self._format.ending)
+        self.place.setText(str(self.path.parent / (self._suggested if is_own else typed)))
         self._tell()
+
+    def accept(self) -> None:
+        """Adds an ending that was forgotten, and asks before a mask that is there is replaced."""
+        ending = "" if self._is_folder() else self._format.ending
+        is_known = suffix_of(self.path) in MASK_ENDINGS or kind_by_name(self.path) is not None
+        if ending and not is_known:
+            self.place.setText(self.place.text() + ending)
+        text = f"{self.path.name} is there already. The mask in it will be replaced."
+        if (
+            self.path.is_file()
+            and self.place.text() != self._agreed
+            and ask_unsaved(self, text, "Replace") is not Answer.DISCARD
+        ):
+            return
+        super().accept()
 
     def _tell(self) -> None:
         """Says who is named in what is written, and offers to leave them out."""
@@ -165,5 +189,6 @@ class ExportDialog(QDialog):
             chosen = str(Path(chosen) / self._suggestion()) if chosen else ""
         else:
             chosen = QFileDialog.getSaveFileName(self, "Export to", str(self.path))[0]
+            self._agreed = chosen
         if chosen:
             self.place.setText(chosen)

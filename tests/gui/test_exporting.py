@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 
 from engine.io import open_case, read_mask
 from engine.io.kinds import MaskForm
@@ -67,6 +67,60 @@ def test_dicom_out_of_the_dialog(window, qtbot, idle, tmp_path, form, plainly):
     assert (b"CANARY" in (tmp_path / "out.dcm").read_bytes()) is not plainly
 
 
+def press(text: str) -> None:
+    """Lets a person press a button of the question that opens next, once it is there."""
+
+    def look() -> None:
+        box = QApplication.activeModalWidget()
+        if not isinstance(box, QMessageBox):
+            QTimer.singleShot(10, look)
+            return
+        next(b for b in box.buttons() if b.text().replace("&", "") == text).click()
+
+    QTimer.singleShot(10, look)
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+def test_a_mask_that_is_there_is_replaced_only_after_a_question(window, idle, tmp_path, agreed):
+    open_path(window, idle, write_nifti(tmp_path / "a.nii", distinct((8, 9, 10)), np.eye(4)))
+    paint(window, 2)
+    window.commands["export.mask"].trigger(path=tmp_path / "m.nii.gz")
+    idle(window)
+    before = (tmp_path / "m.nii.gz").read_bytes()
+    window.commands["edit.undo"].trigger()
+
+    def act(dialog: ExportDialog) -> None:
+        dialog.place.setText(str(tmp_path / "m.nii.gz"))
+        press("Replace" if agreed else "Cancel")
+        if not agreed:
+            QTimer.singleShot(200, dialog.reject)
+
+    answer(act)
+    window.commands["export.mask"].trigger()
+    idle(window)
+    assert ((tmp_path / "m.nii.gz").read_bytes() != before) is agreed
+
+
+def test_a_typed_name_keeps_all_but_its_ending_and_gets_one(window, idle, tmp_path):
+    open_path(window, idle, plain().write(tmp_path / "s"))
+    paint(window, 2)
+
+    def act(dialog: ExportDialog) -> None:
+        choose(dialog, MaskForm.NIFTI)
+        dialog.place.setText(str(tmp_path / "liver.v3.nii.gz"))
+        choose(dialog, MaskForm.SEG)
+        assert dialog.path == tmp_path / "liver.v3.dcm"
+        dialog.place.setText("")
+        choose(dialog, MaskForm.NIFTI)
+        assert dialog.path.name == "s_mask.nii.gz"
+        dialog.place.setText(str(tmp_path / "liver.v3"))
+
+    answer(act)
+    window.commands["export.mask"].trigger()
+    idle(window)
+    assert (tmp_path / "liver.v3.nii.gz").is_file()
+
+
 def test_a_structure_set_opens_as_a_mask(window, idle, tmp_path):
     open_path(window, idle, plain().write(tmp_path / "s"))
     paint(window, 2)
@@ -97,6 +151,36 @@ def test_a_mask_of_another_grid_is_resampled_after_a_question(window, idle, tmp_
     assert "label 7 was lost" in notice(window)
     window.commands["edit.undo"].trigger()
     assert voxels(window) == 0
+
+
+def test_a_black_and_white_mask_is_one_label(window, idle, tmp_path):
+    Image.fromarray(distinct((9, 12), np.uint8)).save(tmp_path / "eye.png")
+    values = np.zeros((9, 12), np.uint8)
+    values[2:5, 3:9] = 255
+    Image.fromarray(values).save(tmp_path / "white.png")
+    values[0] = 40
+    Image.fromarray(values).save(tmp_path / "two.png")
+    open_path(window, idle, tmp_path / "eye.png")
+    for name, ids in (("white.png", [1]), ("two.png", [40, 255])):
+        window.commands["case.open_mask"].trigger(path=tmp_path / name, discard=True)
+        idle(window)
+        assert [label.id for label in window.document.case.labels] == ids
+        assert sorted(set(window.document.label_map.array.flat)) == [0, *ids]
+
+
+@pytest.mark.parametrize(("button", "count"), [("Cancel", 1600), ("Replace", 800)])
+def test_a_mask_from_the_bar_replaces_hand_work_only_after_a_question(
+    window, idle, tmp_path, button, count
+):
+    half = np.arange(1600).reshape(40, 40) < 800
+    Image.fromarray(distinct((40, 40), np.uint8)).save(tmp_path / "eye.png")
+    Image.fromarray(half.astype(np.uint8)).save(tmp_path / "eye_mask.png")
+    open_path(window, idle, tmp_path / "eye.png")
+    paint(window, 0)
+    press(button)
+    window.notice_bar.choose("Open eye_mask.png")
+    idle(window)
+    assert voxels(window) == count
 
 
 def test_a_mask_beside_a_picture_is_offered_and_opens(window, idle, tmp_path):

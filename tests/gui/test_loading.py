@@ -77,6 +77,14 @@ def test_the_middle_slice_is_there_at_once_and_the_others_follow(
     assert window.view.slice_index == 3
 
 
+@pytest.mark.parametrize("step", [(0, 0, 2.5), (0, 0, -2.5)])
+@pytest.mark.parametrize("depth", [48, 49])
+def test_the_slice_that_is_shown_first_is_read_first(tmp_path, depth, step) -> None:
+    _, folder = long_series(tmp_path / "s", depth, step=step)
+    loaded = begin_case(folder).case.scan.loaded
+    assert loaded[depth // 2] and loaded.sum() == 2
+
+
 def test_nobody_but_the_loader_can_write_into_the_scan(tmp_path) -> None:
     _, folder = long_series(tmp_path / "s")
     begun = begin_case(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 from pydicom.uid import generate_uid
 
 from tests.engine.io.phantoms import Series, distinct, plain, sha256_of, two_segments
@@ -106,3 +107,27 @@ def test_overlapping_segments_of_a_dicom_seg_are_asked_about(window, idle, tmp_p
     assert (array[2:4, 2:4, 2:4] == 2).all() and (array == 1).any()
     window.commands["edit.undo"].trigger()
     assert voxels(window) == 0
+
+
+def test_all_that_is_odd_about_a_series_is_said(window, idle, tmp_path) -> None:
+    folder = plain(8, step=(0, 0.5, 2.5)).write(tmp_path / "s", skip=(3, 4))
+    (folder / "again.dcm").write_bytes((folder / "IM0000.dcm").read_bytes())
+    (folder / "note.txt").write_text("x")
+    open_path(window, idle, folder)
+    said = " ".join(window.notice_bar.texts)
+    for text in ("2 slices are missing", "gantry was tilted", "came twice", "left out"):
+        assert text in said
+
+
+def test_the_next_case_is_the_one_behind_a_damaged_one(window, idle, tmp_path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(distinct((9, 12), np.uint8)).save(tmp_path / name)
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    open_path(window, idle, tmp_path)
+    for command, name in (("case.next", "a"), ("case.next", "c"), ("case.previous", "c")):
+        window.commands[command].trigger()
+        idle(window)
+        assert window.document.case.name == name
+    window.commands["case.previous"].trigger()
+    idle(window)
+    assert window.document.case.name == "a" and not window.commands["case.previous"].enabled
