@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from functools import cache
@@ -17,6 +18,7 @@ from PySide6.QtWidgets import QApplication
 
 from engine.system.paths import user_data_dir
 from sdseg_gui.actions.helping import LOG_FILE
+from sdseg_gui.jobs import has_threads_left
 from sdseg_gui.theme import apply_theme
 from sdseg_gui.window import APPLICATION, MainWindow
 
@@ -73,6 +75,11 @@ def run_window(path: Path | None = None, *, demo: bool = False) -> int:
     code = application.exec()
     heartbeat.stop()
     window.shutdown(discard=True)
+    if has_threads_left():
+        # Python frees what is left of them at its end, and that aborts the program. All is saved.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
     return code
 
 

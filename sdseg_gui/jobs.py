@@ -125,6 +125,11 @@ def _unexpected(job: Job, error: Exception) -> UserError:
     )
 
 
+def has_threads_left() -> bool:
+    """True while a thread runs on that did not end in time."""
+    return any(thread.isRunning() for thread in _KEPT)
+
+
 class JobRunner(QObject):
     """One worker thread that does jobs one after the other.
 

@@ -308,3 +308,33 @@ def test_ctrl_c_in_the_terminal_closes_the_window(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=ENDS_WITHIN_S)
     assert process.returncode == 0 and "Traceback" not in errors
+
+
+STUCK = """
+import sys, time
+from PySide6.QtCore import QTimer
+from sdseg_gui import app, jobs
+
+jobs.STOP_DEADLINE_MS = 200
+create = app.create_window
+
+def create_window(path):
+    window = create(path)
+    window.loader.submit("Stuck", lambda job: time.sleep(60))
+    QTimer.singleShot(500, window.close)
+    return window
+
+app.create_window = create_window
+sys.exit(app.run_window())
+"""
+
+
+def test_a_worker_that_can_t_be_stopped_does_not_abort_the_program(environment) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK], cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Destroyed while thread" not in done.stderr
+    assert time.monotonic() - began < 55.0
