@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import Tag
 
 from engine.domain.case import Case
@@ -68,12 +68,7 @@ def read_rtstruct(
         UserError: it is damaged, or none of its contours lies on the scan.
     """
     with reading(path):
-        ds = read_elements(path, _TAGS, pixels=False)
-        if _LAST not in ds:  # contours that are missing at the end would not be noticed
-            raise UserError(
-                f"{path.name} is cut short, or no whole structure set.",
-                hint="Copy the file again from where it came.",
-            )
+        ds = _structure_set(path)
         rois = list(ds.get("StructureSetROISequence") or [])
         if len(rois) > _MOST:
             raise UserError(f"{path.name} holds {len(rois)} structures; {_MOST} can be opened.")
@@ -87,6 +82,16 @@ def read_rtstruct(
         tell_of_another(path, case, names_in_rtstruct(ds, rois), names_of_scan(case), tell)
         names = {n: text_of(roi.get("ROIName")) or str(n) for n, roi in enumerate(rois, start=1)}
         return found, names
+
+
+def _structure_set(path: Path) -> FileDataset:
+    ds = read_elements(path, _TAGS, pixels=False)
+    if _LAST not in ds:  # contours that are missing at the end would not be noticed
+        raise UserError(
+            f"{path.name} is cut short, or no whole structure set.",
+            hint="Copy the file again from where it came.",
+        )
+    return ds
 
 
 @dataclass

@@ -81,12 +81,7 @@ def read_seg(
         UserError: it is damaged, no segmentation, or has more segments than there are labels.
     """
     with reading(path):
-        ds = read_elements(path, _TAGS, pixels=False)
-        if str(ds.get("Modality")) != "SEG":
-            raise UserError(
-                f"{path.name} is DICOM, but no segmentation.",
-                hint="Open a DICOM SEG or an RT structure set.",
-            )
+        ds = _segmentation(path)
         kind = str(ds.get("SegmentationType") or "BINARY").upper()
         level = _level(path, ds, threshold) if kind == "FRACTIONAL" else 1
         elements = frames_of(path, ds, int(ds.get("NumberOfFrames") or 1))
@@ -96,6 +91,16 @@ def read_seg(
         found = _on_case(drawn, case, mask.drawn_on(scan), resample, tell)
         tell_of_another(path, case, mask, scan, tell)
         return found
+
+
+def _segmentation(path: Path) -> FileDataset:
+    ds = read_elements(path, _TAGS, pixels=False)
+    if str(ds.get("Modality")) != "SEG":
+        raise UserError(
+            f"{path.name} is DICOM, but no segmentation.",
+            hint="Open a DICOM SEG or an RT structure set.",
+        )
+    return ds
 
 
 @dataclass(frozen=True)

@@ -61,19 +61,20 @@ def read_mask(
         names: dict[int, str] = {}
     else:
         array, names = _read_file(path, case, threshold, overlap, resample, tell)
-    beside = read_labels(manifest_of(file))
-    known = {value: name for value, name in names.items() if 0 < value <= MAX_LABEL_ID}
-    return _with_names(array, known, beside) if known else (array, beside)
+    return _with_names(array, names, read_labels(manifest_of(file)))
 
 
 def _with_names(
-    array: Labels, names: dict[int, str], beside: LabelList | None
-) -> tuple[Labels, LabelList]:
+    array: Labels, said: dict[int, str], beside: LabelList | None
+) -> tuple[Labels, LabelList | None]:
     """The labels as the file itself names them, with the manifest's numbers if it knows them all.
 
     DICOM and labelme number what is drawn from 1 on; the manifest tells which numbers those labels
     had before. It may also belong to another file of the same name, and then says nothing here.
     """
+    names = {value: name for value, name in said.items() if 0 < value <= MAX_LABEL_ID}
+    if not names:
+        return array, beside
     short = [label.name[:_NAME] for label in beside or ()]  # as long as DICOM allows
     ids = {name: label.id for name, label in zip(short, beside or (), strict=True)}
     wanted = [name[:_NAME] for name in names.values()]

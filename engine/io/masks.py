@@ -56,16 +56,14 @@ def save_mask(
 
     Args:
         case: what is saved; its source is never written.
-        path: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``; ``.dcm`` for a DICOM scan; ``.png`` or
-            ``.json`` (labelme) for a picture; ``.csv``; else a folder of PNGs, ``NAME_0007.png``
-            for slice 7, upright. Only what this program wrote is replaced.
+        path: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.csv``; ``.dcm`` of DICOM; ``.png`` or
+            ``.json`` of a picture; else a folder of PNGs, upright. Only our own are replaced.
         overlay: also a coloured overlay on each slice that holds a label.
         slices: only these; the others stay empty (NIfTI) or are not written (PNG).
         model: who proposed, for the manifest.
         form: a `MaskForm` where the ending leaves it open: a ``.dcm`` is "seg" or "rtstruct".
         deidentify: leaves patient and study of a DICOM file empty, and replaces its UIDs.
-        before: the manifest of the file that the mask was read from, for what it says about who
-            drew it.
+        before: the manifest of the file that the mask was read from: it says who drew it.
 
     Returns:
         The files written, the mask first.
@@ -79,8 +77,7 @@ def save_mask(
         overlays = _overlay_files(case, chosen, path, slices) if overlay else {}
         content = carried_over(build_manifest(case, model), before)
         manifest = _free_place(case, path, masks, overlays, content)
-        if not _write_whole(path, chosen, case, content.model, form, deidentify):
-            _write_masks(chosen, case.scan, masks, case.labels)
+        _write(path, masks, chosen, case, content.model, form, deidentify)
         _write_overlays(case, chosen, overlays)
         write_manifest(manifest, content)
     return [*masks, *overlays, manifest]
@@ -246,16 +243,22 @@ def _write_masks(
             _write_grid(path, array, scan, labels)
 
 
-def _write_whole(
-    path: Path, array: Labels, case: Case, model: ModelUse | None, form: str, deidentify: bool
-) -> bool:
-    """Writes a form that takes the whole case; False for one that takes label values alone."""
+def _write(
+    path: Path,
+    files: dict[Path, int | None],
+    array: Labels,
+    case: Case,
+    model: ModelUse | None,
+    form: str,
+    deidentify: bool,
+) -> None:
+    """Writes the mask: a form that takes the whole case, or one that takes label values alone."""
     writer = _WRITERS.get(mask_form(path, form))
     if writer is None:
-        return False
+        _write_masks(array, case.scan, files, case.labels)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     writer(path, array, case, model, deidentify)
-    return True
 
 
 def _write_seg(
