@@ -34,12 +34,20 @@ _TAGS = [
     "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter",
-    "WindowWidth", "PixelPaddingValue", "Units", "InstanceNumber", "FrameType",
+    "WindowWidth", "PixelPaddingValue", "Units", "FrameType",
     "FrameOfReferenceUID", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+# What tells one time point (pass, echo, phase) from another, the surest first. Scanners fill in
+# some of it; in multi-frame files it stands in functional groups.
+_PASSES = [
+    "TemporalPositionIdentifier", "TemporalPositionIndex", "AcquisitionNumber",
+    "FrameAcquisitionNumber", "FrameReferenceTime", "TriggerTime",
+    "NominalCardiacTriggerDelayTime", "EchoNumbers", "EchoTime", "EffectiveEchoTime",
+    "DiffusionBValue", "InstanceNumber",  # the last, which images of one time point need not share
+]  # fmt: skip
 # Looked up once: pydicom would turn the names into tags for every file.
-_HEADER_TAGS: list[Any] = [Tag(name) for name in _TAGS]
+_HEADER_TAGS: list[Any] = [Tag(name) for name in (*_TAGS, *_PASSES)]
 # Objects that are about images but are none themselves.
 _NO_IMAGE = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC"}
 
@@ -55,6 +63,7 @@ class ImageHeader:
         uid: of the file's image or images (SOP instance).
         space: UID of the frame of reference, or "".
         order: number of the image as the scanner counts, 0 if it doesn't; of a frame its index.
+        passes: numbers that may tell time points apart, 0 where nothing is said.
         series, number, description, study: series UID, number and description, and study UID, as
             text; a description may name the patient and is for the screen alone.
         modality, photometric: as DICOM names them.
@@ -81,6 +90,7 @@ class ImageHeader:
     uid: str
     space: str
     order: int
+    passes: tuple[float, ...]
     series: str
     number: str
     description: str
@@ -170,6 +180,7 @@ def _header(file: _File, ds: Elements, frame: int | None) -> ImageHeader:
         uid=_text(ds, "SOPInstanceUID"),
         space=_text(ds, "FrameOfReferenceUID"),
         order=int(_number(ds, "InstanceNumber", 0.0)) if frame is None else frame,
+        passes=tuple(_number(ds, name, 0.0) for name in _PASSES),
         series=_text(ds, "SeriesInstanceUID"),
         number=_text(ds, "SeriesNumber"),
         description=_text(ds, "SeriesDescription"),

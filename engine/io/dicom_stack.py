@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,8 +94,9 @@ def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
 def split_passes(images: Sequence[ImageHeader]) -> list[list[ImageHeader]]:
     """The time points of a series that was taken several times; one list if it was taken once.
 
-    At every place there must be as many images; the scanner's own count tells the first from the
-    second. Each list is in the order of the places.
+    At every place there must be as many images. What the scanner says of time points tells the
+    first from the second, else its own count; where neither does, there is one list, since images
+    of two time points would be mixed. Each list is in the order of the places.
     """
     if (
         len(images) < 2
@@ -116,8 +117,26 @@ def split_passes(images: Sequence[ImageHeader]) -> list[list[ImageHeader]]:
     count = len(groups[0])
     if count == 1 or any(len(group) != count for group in groups):
         return [list(images)]
-    sorted_groups = [sorted(g, key=lambda x: (x.order, x.path.name, x.frame or 0)) for g in groups]
-    return [[group[n] for group in sorted_groups] for n in range(count)]
+    key = _pass_key(groups)
+    if key is None:
+        return [list(images)]
+    ranked = [sorted(group, key=key) for group in groups]
+    return [[group[n] for group in ranked] for n in range(count)]
+
+
+def _pass_key(groups: Sequence[Sequence[ImageHeader]]) -> Callable[[ImageHeader], Any] | None:
+    """What tells the time points of equally many images at each place apart; None if nothing."""
+    keys: list[Callable[[ImageHeader], Any]] = [
+        *(lambda x, n=n: x.passes[n] for n in range(len(groups[0][0].passes))),
+        lambda x: x.passes[:-1],  # echoes of several time points, say; without the number of each
+    ]
+    for key in keys:
+        told = {key(image) for group in groups for image in group}
+        if all(len(group) == len(told) and {key(x) for x in group} == told for group in groups):
+            return key
+    if all(len({x.order for x in group}) == len(group) for group in groups):
+        return lambda x: x.order
+    return None
 
 
 def _is_film(images: Sequence[ImageHeader]) -> bool:

@@ -111,6 +111,50 @@ def test_time_points_of_one_file(tmp_path):
     assert np.array_equal(open_case(path, time=1).scan.array, later)
 
 
+def test_time_points_are_told_apart_by_what_the_scanner_says_of_them(tmp_path):
+    """Numbers that begin anew, and names that say nothing, must not mix two time points."""
+    first = Series(distinct((4, 5, 6)), tags={"RescaleIntercept": 0})
+    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
+    second.tags = first.tags
+    for part, series in enumerate((first, second)):
+        for n in range(4):
+            ds = series.dataset(n)
+            ds.InstanceNumber, ds.AcquisitionNumber = n + 1, part + 1
+            saved(ds, tmp_path / f"{n}{(part + n) % 2}.dcm")
+    for time, part in enumerate((first, second)):
+        assert same_positions(positions_of(open_case(tmp_path, time=time).scan), part.truth())
+
+
+def test_time_points_that_nothing_tells_apart_are_never_mixed(tmp_path):
+    first = Series(distinct((4, 5, 6)), tags={"InstanceNumber": 1})
+    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
+    second.tags = first.tags
+    for part, series in enumerate((first, second)):
+        series.write(tmp_path, [f"{n}{(part + n) % 2}.dcm" for n in range(4)])
+    assert "taken more than once" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("echoes", [1, 2])
+def test_frames_of_time_points_may_stand_in_any_order(tmp_path, echoes):
+    series = plain(4)
+    count = 2 * echoes
+    frames = [(time, echo, n) for time in (1, 2) for echo in range(echoes) for n in range(4)]
+    ds = series.enhanced([n for _, _, n in frames])
+    order = np.random.default_rng(3).permutation(len(frames))
+    groups = list(ds.PerFrameFunctionalGroupsSequence)
+    for group, (time, echo, _) in zip(groups, frames, strict=True):
+        content, train = Dataset(), Dataset()
+        content.TemporalPositionIndex, train.EffectiveEchoTime = time, 10.0 * echo
+        group.FrameContentSequence, group.MREchoSequence = [content], [train]
+    parts = np.concatenate([series.pixels + np.int16(200 * n) for n in range(count)])
+    ds.PerFrameFunctionalGroupsSequence = [groups[n] for n in order]
+    ds.PixelData = parts[order].tobytes()
+    path = saved(ds, tmp_path / "e.dcm")
+    for time in range(count):
+        found = open_case(path, time=time).scan.array
+        assert np.array_equal(found, series.pixels + np.int16(200 * time))
+
+
 def test_a_series_whose_files_all_came_twice_is_one(tmp_path):
     series = plain()
     series.write(tmp_path)
