@@ -10,7 +10,7 @@ import numpy as np
 from highdicom.base import SOPClass
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import RTStructureSetStorage, generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from engine import __version__
 from engine.domain.case import Case
@@ -87,7 +87,8 @@ def _structure_set(source: MaskSource) -> Dataset:
         manufacturer_model_name=PROGRAM,
         software_versions=__version__,
         series_description=f"{PROGRAM}, research use only",
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        # Explicit elements of numbers end at 64 KB: an outline of many points would not fit.
+        transfer_syntax_uid=ImplicitVRLittleEndian,
     )
     ds.copy_patient_and_study_information(first)
     ds.SpecificCharacterSet = UTF8

@@ -96,9 +96,10 @@ def _structure_set(path: Path) -> FileDataset:
 
 @dataclass
 class _Tally:
-    """How many closed contours a file holds, and what became of those that were not all drawn."""
+    """How many contours a file holds, and what became of those that were not all drawn."""
 
     contours: int = 0
+    lines: int = 0
     flat: int = 0
     off_slice: int = 0
     outside: int = 0
@@ -125,12 +126,14 @@ class _Tally:
                 (self.outside, "left out beside the picture"),
                 (self.off_slice, "left out between or beyond the slices"),
                 (self.flat, "left out without an area"),
+                (self.lines, "left out as points or open lines"),
                 (self.twice, "left out as copies"),
             )
             if count
         ]
         if parts:
-            all_of_them = f"{self.contours} contour{'s' * (self.contours > 1)}"
+            count = self.contours + self.lines
+            all_of_them = f"{count} contour{'s' * (count > 1)}"
             tell(f"Of {all_of_them} in {path.name}: {', '.join(parts)}.")
 
 
@@ -147,7 +150,7 @@ def _sorted(structure: Dataset, case: Case, tally: _Tally) -> list[_Contour]:
     """The contours of a structure that can be drawn; the others are counted."""
     found: list[_Contour] = []
     known: set[tuple[int, int, bytes]] = set()
-    for kind, points in _polygons(structure, case):
+    for kind, points in _polygons(structure, case, tally):
         tally.contours += 1
         contour = _on_slice(points, case, tally)
         if contour is None:
@@ -203,14 +206,17 @@ def _draw(
         put_labels(path, found, place, np.full(inside[0].size, label, dtype=np.uint8), overlap)
 
 
-def _polygons(structure: Dataset, case: Case) -> Iterator[tuple[str, Points]]:
-    """Closed contours and their kind, in voxels (i, j, k)."""
+def _polygons(structure: Dataset, case: Case, tally: _Tally) -> Iterator[tuple[str, Points]]:
+    """Closed contours and their kind, in voxels (i, j, k); points and open lines are counted."""
     to_voxel = np.linalg.inv(case.scan.grid.affine)
     for contour in structure.get("ContourSequence") or []:
         kind = str(contour.get("ContourGeometricType")).strip()
         if kind not in (_PLAIN, _XOR):
+            tally.lines += 1
             continue
-        numbers = np.array([float(v) for v in contour.get("ContourData") or []])
-        world = numbers.reshape(-1, 3) * _TO_RAS
+        data = contour.get("ContourData") or []
+        if isinstance(data, bytes):  # more than 64 KB, written as of unknown kind (PS3.5 6.2.2)
+            data = data.decode("ascii").split("\\")
+        world = np.array([float(v) for v in data]).reshape(-1, 3) * _TO_RAS
         if len(world):
             yield kind, world @ to_voxel[:3, :3].T + to_voxel[:3, 3]

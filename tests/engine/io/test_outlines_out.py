@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from phantoms import distinct, draw, plain, write_nifti
+from phantoms import Series, distinct, draw, plain, write_nifti
 from PIL import Image, ImageDraw
 from pydicom import dcmread
 
@@ -103,6 +103,19 @@ def test_every_contour_lies_in_the_plane_of_the_image_it_names(tmp_path):
     series = ds.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
     listed = series.RTReferencedSeriesSequence[0].ContourImageSequence
     assert {item.ReferencedSOPInstanceUID for item in listed} == set(heights)
+
+
+def test_an_outline_of_many_points_is_written_as_numbers_and_comes_back(tmp_path):
+    """64 KB are 2000 points: an explicit element of numbers can't hold more (PS3.5 7.1.2)."""
+    case = open_case(Series(np.zeros((2, 96, 96), np.int16)).write(tmp_path / "s"))
+    comb = np.zeros((2, 96, 96), bool)
+    comb[0, ::3] = comb[0, 1::3, ::2] = comb[0, :, 0] = True
+    case.label_map.apply(case.label_map.make_edit(full_box(comb.shape), comb, 1, Origin.HAND))
+    path = save_mask(case, tmp_path / "m.dcm", form="rtstruct")[0]
+    contours = dcmread(path).ROIContourSequence[0].ContourSequence
+    assert all(item["ContourData"].VR == "DS" for item in contours)
+    array, _ = read_mask(path, case)
+    assert np.array_equal(array, comb)
 
 
 def test_who_drew_it_stands_in_the_structure_set(tmp_path):

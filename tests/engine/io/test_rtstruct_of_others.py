@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from copy import deepcopy
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from phantoms import Series, distinct, draw, plain
 from pydicom import dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from engine.errors import UserError
 from engine.io import open_case, read_mask, save_mask
@@ -130,6 +132,25 @@ def test_a_structure_set_wholly_outside_of_the_scan_is_refused(tmp_path, rtstruc
     above = Series(distinct((6, 20, 20)), origin=(-20.0, 15.0, 400.0))
     with pytest.raises(UserError, match="other slices"):
         read_mask(rtstruct, open_case(above.write(tmp_path / "above")))
+
+
+@pytest.mark.parametrize("kind", ["POINT", "OPEN_PLANAR"])
+def test_points_and_open_lines_are_told(case, rtstruct, kind):
+    array, said = told(with_contours(rtstruct, SQUARE, kind=kind), case)
+    assert not array.any()
+    assert said == ["Of 1 contour in rt.dcm: 1 left out as points or open lines."]
+
+
+def test_a_contour_of_many_points_in_a_file_that_tells_kinds_opens(case, rtstruct):
+    """Its numbers take more than the 64 KB that an explicit element of numbers can hold."""
+    corners = np.array([*SQUARE, SQUARE[0]], float)
+    sides = [np.linspace(a, b, 1000, endpoint=False) for a, b in pairwise(corners)]
+    ds = dcmread(with_contours(rtstruct, np.concatenate(sides), digits=4))
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    with warnings.catch_warnings(action="ignore"):  # pydicom says that the kind becomes unknown
+        ds.save_as(rtstruct)
+    array, said = told(rtstruct, case)
+    assert array.sum() == 100 and said == []
 
 
 def test_one_without_contours_opens_empty(case, rtstruct):
