@@ -58,7 +58,7 @@ def write_rtstruct(
             drawn.
     """
     source = mask_source(path, array, case, deidentify)
-    if any(image.position is None or image.spacing is None for image in source.stack.images):
+    if any(image.position is None for image in source.stack.images):
         raise UserError(
             f"{path.name} can't be written: the images of {case.name} do not say where they lie.",
             hint=OTHER_FORMAT,

@@ -31,6 +31,7 @@ from engine.io.dicom_source import (
 from engine.io.replacing import PROGRAM
 
 _TISSUE = Code("85756007", "SCT", "Tissue")
+_EACH = "PerFrameFunctionalGroupsSequence"  # a file of frames has it, even of one frame
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 
 
@@ -69,7 +70,7 @@ def write_seg(
 def _check_files(path: Path, case: Case, source: MaskSource) -> None:
     """Refuses frames of several files: highdicom lets a segmentation refer to one such file."""
     count = len(source.datasets)
-    if count > 1 and any(image.frame is not None for image in source.stack.images):
+    if count > 1 and any(_EACH in ds for ds in source.datasets):
         raise UserError(
             f"{path.name} can't be written: the images of {case.name} are frames of {count} files, "
             "and a segmentation can refer to one such file.",

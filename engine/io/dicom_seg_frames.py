@@ -22,6 +22,7 @@ _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_PLACE_MM = 1e-3
 _SAME_DIRECTION = 1e-3
 _UNEVEN = 0.01  # of a slice distance
+_SQUARE = 0.02  # how far rows and columns may be from square to each other
 _COARSER = 1.5  # voxels of the grid between two of the segmentation
 Way = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -49,24 +50,34 @@ def frame_of(path: Path, elements: Elements) -> Frame:
     Raises:
         UserError: they do not say where it lies.
     """
-    numbers = [elements.get(n) for n in ("ImagePositionPatient", "ImageOrientationPatient")]
-    spacing = elements.get("PixelSpacing")
-    if any(value is None for value in (*numbers, spacing)):
-        raise UserError(
-            f"{path.name} does not say where its segments lie in the patient.",
-            hint="Export it from its program as NIfTI.",
-        )
-    position, orientation = (np.array([float(v) for v in value]) for value in numbers)
     affine = np.eye(4)
-    affine[:3, 0] = orientation[:3] * float(spacing[1])
-    affine[:3, 1] = orientation[3:] * float(spacing[0])
+    affine[:3, 3] = _numbers(path, elements, "ImagePositionPatient", 3)
+    orientation = _numbers(path, elements, "ImageOrientationPatient", 6)
+    down, along = _numbers(path, elements, "PixelSpacing", 2)
+    affine[:3, 0], affine[:3, 1] = orientation[:3] * along, orientation[3:] * down
     affine[:3, 2] = np.cross(orientation[:3], orientation[3:])
-    affine[:3, 3] = position
+    if min(down, along) <= 0 or abs(np.linalg.norm(affine[:3, 2]) - 1) > _SQUARE:
+        raise _nowhere(path)
     distance, thickness = (
         abs(float(elements.get(name) or 0)) for name in ("SpacingBetweenSlices", "SliceThickness")
     )
     segment = int(elements.get("ReferencedSegmentNumber") or 0)
     return Frame(segment, _TO_RAS @ affine, distance, thickness)
+
+
+def _numbers(path: Path, elements: Elements, name: str, count: int) -> NDArray[np.float64]:
+    """Exactly `count` finite numbers of an element."""
+    numbers = np.array([float(v) for v in elements.get(name) or ()])
+    if numbers.size != count or not np.isfinite(numbers).all():
+        raise _nowhere(path)
+    return numbers
+
+
+def _nowhere(path: Path) -> UserError:
+    return UserError(
+        f"{path.name} does not say where its segments lie in the patient.",
+        hint="Export it from its program as NIfTI.",
+    )
 
 
 def way_onto(frame: Frame, size: tuple[int, int], grid: Grid, scan: Volume | None) -> Way | None:

@@ -44,6 +44,7 @@ _TAGS: list[Any] = [
         "Modality", "SegmentationType", "SegmentSequence", "MaximumFractionalValue", "Rows",
         "Columns", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue",
         "NumberOfFrames", "FrameOfReferenceUID", "ReferencedSeriesSequence",
+        "InConcatenationNumber", "InConcatenationTotalNumber",
         "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     )
 ]  # fmt: skip
@@ -88,6 +89,7 @@ def read_seg(
         frames = [frame_of(path, item) for item in elements]
         mask, scan = names_in_seg(ds, elements), names_of_scan(case)
         drawn = _Drawn(path, ds, frames, level, overlap)
+        drawn.check(tell)
         found = _on_case(drawn, case, mask.drawn_on(scan), resample, tell)
         tell_of_another(path, case, mask, scan, tell)
         return found
@@ -124,6 +126,18 @@ class _Drawn:
         items = self.ds.get("SegmentSequence") or []
         named = {int(n): item for item in items if (n := item.get("SegmentNumber"))}
         return {n: text_of(item.get("SegmentLabel")) or str(n) for n, item in named.items()}
+
+    def check(self, tell: Tell) -> None:
+        """Refuses frames that say no segment; tells if other files hold the rest of them."""
+        if not self._is_labelmap and any(frame.segment < 1 for frame in self.frames):
+            raise UserError(
+                f"{self.path.name} is damaged: a frame does not say which segment it shows.",
+                hint="Copy the file again, or export it anew from its program.",
+            )
+        parts = int(self.ds.get("InConcatenationTotalNumber") or 1)
+        if parts > 1:
+            part = self.ds.get("InConcatenationNumber")
+            tell(f"{self.path.name} is part {part} of {parts}: the other files hold the rest.")
 
     def put(self, grid: Grid, scan: Volume | None) -> _Numbers | None:
         """Segment numbers ``[k, j, i]`` on a grid, uint8 or uint16; None if a frame is beside it.

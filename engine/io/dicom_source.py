@@ -116,7 +116,8 @@ def check_source(path: Path, case: Case) -> Stack:
         The images that the mask will refer to.
 
     Raises:
-        UserError: the source is no DICOM, a film, or its first image lacks what must be repeated.
+        UserError: the source is no DICOM, a film, of unknown pixel size, or its first image lacks
+            what must be repeated.
     """
     if case.scan.stored.format != "dicom":
         raise UserError(
@@ -129,6 +130,12 @@ def check_source(path: Path, case: Case) -> Stack:
             f"{path.name} can't be written: the frames of {case.name} follow in time at one place, "
             "which a mask in DICOM can't tell apart.",
             hint="Export the mask as PNG or NIfTI.",
+        )
+    if any(image.spacing is None for image in stack.images):
+        raise UserError(
+            f"{path.name} can't be written: the images of {case.name} do not say how large their "
+            "pixels are.",
+            hint=OTHER_FORMAT,
         )
     _header(stack.images[0].path)
     return stack

@@ -218,6 +218,52 @@ def test_damaged_segs_are_refused_by_name(tmp_path):
         assert "cut.dcm" in error.value.message
 
 
+def _flat(ds):
+    ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [0, 0]
+
+
+def _turned(ds):
+    place = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    place.ImageOrientationPatient = [1, 0, 0, 1, 0, 0]
+
+
+def _of_no_segment(ds):
+    del ds.PerFrameFunctionalGroupsSequence[0].SegmentIdentificationSequence
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(_flat, "where its segments lie"), (_turned, "where its segments lie"),
+     (_of_no_segment, "which segment it shows")],
+)  # fmt: skip
+def test_frames_that_lie_nowhere_or_show_nothing_are_refused(tmp_path, change, words):
+    case, path = written(tmp_path, plain())
+    ds = dcmread(path)
+    change(ds)
+    ds.save_as(path)
+    with pytest.raises(UserError, match=words):
+        read_mask(path, case)
+
+
+def test_one_part_of_a_segmentation_says_so(tmp_path):
+    case, path = written(tmp_path, plain())
+    ds = dcmread(path)
+    ds.ConcatenationUID, ds.InConcatenationNumber, ds.InConcatenationTotalNumber = "1.2", 1, 2
+    ds.save_as(path)
+    said: list[str] = []
+    read_mask(path, case, tell=said.append)
+    assert said == [f"{path.name} is part 1 of 2: the other files hold the rest."]
+
+
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+def test_pixels_of_no_size_are_no_dicom_mask(tmp_path, form):
+    """All voxels of such a segmentation would lie at one place."""
+    case = open_case(plain(1, tags={"PixelSpacing": [0, 0]}).write(tmp_path / "s"))
+    draw(case, np.s_[0:1, 1:3, 1:3])
+    with pytest.raises(UserError, match="do not say how large their pixels are"):
+        save_mask(case, tmp_path / "m.dcm", form=form)
+
+
 def test_real_segmentations(shared_folder):
     folder = shared_folder / "io" / "series" / "ct_seg_liver_dcmqi"
     case = open_case(folder)

@@ -300,16 +300,18 @@ def test_a_backslash_in_a_name_makes_no_second_name(tmp_path, form):
     assert told(edited(path, with_backslash), case)[1] == {1: "a\\b"}
 
 
-def test_a_series_of_two_multi_frame_files_has_no_seg_and_says_why(tmp_path):
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_series_of_several_multi_frame_files_has_no_seg_and_says_why(tmp_path, size):
     whole = plain()
     (tmp_path / "s").mkdir()
-    for n, name in ((0, "a.dcm"), (3, "b.dcm")):
-        half = Series(whole.pixels[n : n + 3], uid=whole.uid, study=whole.study,
+    for n in range(0, 6, size):
+        part = Series(whole.pixels[n : n + size], uid=whole.uid, study=whole.study,
                       origin=tuple(whole.position(n)))  # fmt: skip
-        half.enhanced().save_as(tmp_path / "s" / name, enforce_file_format=True)
+        part.enhanced().save_as(tmp_path / "s" / f"{n}.dcm", enforce_file_format=True)
     case = open_case(tmp_path / "s")
     on_slices(case, 1, 4)
-    with pytest.raises(UserError, match="frames of 2 files, and a segmentation can refer") as error:
+    text = f"frames of {6 // size} files, and a segmentation can refer"
+    with pytest.raises(UserError, match=text) as error:
         save_mask(case, tmp_path / "m.dcm")
     assert "RT structure set" in error.value.hint
     path = save_mask(case, tmp_path / "m.dcm", form="rtstruct")[0]
