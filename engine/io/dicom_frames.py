@@ -80,5 +80,12 @@ def _groups(sequence: Any) -> list[Dataset]:
 
 
 def _inner(item: Dataset) -> list[Dataset]:
-    """The items of the functional groups in one item of the outer sequence; each has one."""
-    return [element.value[0] for element in item if element.VR == "SQ" and element.value]
+    """The items of the functional groups in one item of the outer sequence; each has one.
+
+    A maker's private groups are left out: they may hold a whole header of the frame's own.
+    """
+    return [
+        element.value[0]
+        for element in item
+        if element.VR == "SQ" and element.value and not element.tag.is_private
+    ]

@@ -86,7 +86,9 @@ def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
     step = (positions[-1] - positions[0]) / places[-1]
     _check_line(positions, np.array(places) if exact is None else exact, step, normal, name)
     odd = _missing_remarks if exact is None else _uneven_remarks
-    remarks = (*odd(places, positions @ normal), *_tilt_remarks(step, normal))
+    remarks = (
+        *_origin_remarks(images), *odd(places, positions @ normal), *_tilt_remarks(step, normal)
+    )  # fmt: skip
     affine = _affine(first, positions[0], step)
     return Stack(tuple(kept), tuple(places), affine, twins, remarks, exact=exact)
 
@@ -176,15 +178,26 @@ def _check_alike(images: Sequence[ImageHeader], name: str) -> None:
         raise UserError(
             f"The series in {name} mixes images of {' and '.join(sizes)} pixels.", hint=_SPLIT
         )
-    if len({(i.samples, i.photometric) for i in images}) > 1:
+    if len({i.samples for i in images}) > 1:
         raise UserError(f"The series in {name} mixes grey and colour images.", hint=_SPLIT)
+    for what in ("photometric", "modality"):
+        found = sorted({getattr(i, what) or "nothing" for i in images})
+        if len(found) > 1:
+            raise UserError(
+                f"The series in {name} mixes images of {' and '.join(found)}.", hint=_SPLIT
+            )
     if len(images) == 1:
         return
-    if any(i.position is None or i.along_row is None or i.spacing is None for i in images):
-        raise UserError(
-            f"The images in {name} do not say where they lie, so they can't be stacked.",
-            hint="Open one of the files by itself.",
-        )
+    lacks = {
+        "where they lie": any(i.position is None or i.along_row is None for i in images),
+        "how large their pixels are": any(i.spacing is None for i in images),
+    }
+    for what, is_lacking in lacks.items():
+        if is_lacking:
+            raise UserError(
+                f"The images in {name} do not say {what}, so they can't be stacked.",
+                hint="Open one of the files by itself.",
+            )
     for image in images:
         turned = max(
             np.abs(_known(image.along_row) - _known(first.along_row)).max(),
@@ -264,6 +277,18 @@ def _missing_remarks(places: list[int], heights: Vector) -> list[str]:
             f"{heights[n]:.1f} and {heights[n + 1]:.1f} mm; left empty."
         )
     return remarks
+
+
+def _origin_remarks(images: Sequence[ImageHeader]) -> list[str]:
+    """Images of one series belong to one study and have their places in one frame of reference."""
+    return [
+        f"The images are of {count} {what}: check that they belong together."
+        for what, count in (
+            ("studies", len({image.study for image in images})),
+            ("frames of reference", len({image.space for image in images})),
+        )
+        if count > 1
+    ]
 
 
 def _tilt_remarks(step: Vector, normal: Vector) -> list[str]:

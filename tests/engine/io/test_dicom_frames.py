@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from engine.errors import ChoiceNeeded, UserError
 from engine.io import open_case
+from engine.io.dicom import source_stack
 
 
 def saved(ds, path):
@@ -45,6 +46,20 @@ def test_each_frame_has_its_own_scale(tmp_path):
     case = open_case(saved(ds, tmp_path / "e.dcm"))
     expected = [series.pixels[n] * (n + 1.0) - n for n in range(6)]
     assert np.array_equal(case.scan.array, np.array(expected, np.float32))
+
+
+def test_private_groups_say_nothing_about_a_frame(tmp_path):
+    """Philips keeps the header of a single image there, with UIDs and sizes of its own."""
+    series = plain()
+    ds = series.enhanced()
+    for n, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        own = Dataset()
+        own.SOPInstanceUID, own.Rows, own.RescaleSlope = f"1.2.{n + 1}", 99, 7
+        block = group.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+        block.add_new(0x0F, "SQ", [own])
+    case = open_case(saved(ds, tmp_path / "e.dcm"))
+    assert same_positions(positions_of(case.scan), series.truth()) and case.scan.slope == 1
+    assert {image.uid for image in source_stack(case).images} == {ds.SOPInstanceUID}
 
 
 def test_missing_groups_and_cut_frames_are_refused(tmp_path):

@@ -24,18 +24,19 @@ def refused(path, **options) -> str:
 
 def moved(tmp_path, n, by):
     """A series of which image `n` lies elsewhere."""
-    folder = plain().write(tmp_path / "s")
-    dataset = plain().dataset(n)
-    dataset.ImagePositionPatient = [float(v) for v in plain().position(n) + np.array(by)]
-    dataset.SeriesInstanceUID = _uid_of(folder)
+    place = plain().position(n) + np.array(by)
+    return changed(tmp_path, n, ImagePositionPatient=[float(v) for v in place])
+
+
+def changed(tmp_path, n, **values):
+    """A series of which image `n` says something else."""
+    series = plain()
+    folder = series.write(tmp_path / "s")
+    dataset = series.dataset(n)
+    for name, value in values.items():
+        setattr(dataset, name, value)
     dataset.save_as(folder / f"IM{n:04d}.dcm", enforce_file_format=True)
     return folder
-
-
-def _uid_of(folder):
-    import pydicom
-
-    return pydicom.dcmread(next(iter(sorted(folder.iterdir())))).SeriesInstanceUID
 
 
 def test_uneven_slices_are_said(tmp_path):
@@ -94,6 +95,27 @@ def test_mixed_images_of_one_series_are_refused(tmp_path):
         other = Series(**options, uid=first.uid)
         other.dataset(3).save_as(folder / "IM0003.dcm", enforce_file_format=True)
         assert "mixes images of" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "images of MONOCHROME1 and MONOCHROME2"),
+        ({"Modality": "MR"}, "images of CT and MR"),
+        ({"PixelSpacing": [0, 0]}, "do not say how large their pixels are"),
+    ],
+)
+def test_what_differs_or_lacks_is_named(tmp_path, values, words):
+    assert words in refused(changed(tmp_path, 3, **values))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("StudyInstanceUID", "2 studies"), ("FrameOfReferenceUID", "2 frames of reference")],
+)
+def test_images_of_several_studies_or_frames_of_reference_are_told(tmp_path, name, words):
+    case = open_case(changed(tmp_path, 3, **{name: "1.2.3"}))
+    assert case.warnings == (f"The images are of {words}: check that they belong together.",)
 
 
 def test_localizers_and_reports_are_left_out_and_said(tmp_path):
