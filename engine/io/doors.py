@@ -13,11 +13,9 @@ from engine.domain.grid import picture_grid
 from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.kinds import Kind, kind_of
-from engine.io.listing import list_cases
+from engine.io.listing import Progress, list_cases
 from engine.io.no_number import fill_mask, fill_scan
 from engine.io.selection import split_selection
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +73,8 @@ def begin_case(
     """
     _refuse_name(path)
     kind = kind_of(path)
-    only = _only_case(path) if kind is Kind.FOLDER else path
+    looked = None if check is None else lambda *_: check()
+    only = _only_case(path, looked) if kind is Kind.FOLDER else path
     if only != path:
         return begin_case(only, series=series, time=time, progress=progress, check=check)
     if kind in (Kind.FOLDER, Kind.DICOM):
@@ -94,9 +93,9 @@ def _nothing_left(_progress: Progress | None) -> None:
     """All has been read."""
 
 
-def _only_case(folder: Path) -> Path:
+def _only_case(folder: Path, progress: Progress | None = None) -> Path:
     """The one case of a folder, which may be the folder itself."""
-    cases = list_cases(folder)
+    cases = list_cases(folder, progress)
     if folder in cases:
         return folder
     if len(cases) > 1:

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from stat import S_ISREG
 
 from engine.errors import Cancelled, UserError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")  # usual ones; the content tells, not the name
 _VOXELS_ALONE = (".img", ".img.gz")
 NIFTI_OUT = (".nii", ".nii.gz")
 ITK_OUT = (".nrrd", ".mha")
@@ -56,7 +58,8 @@ _FORMS_OF_ENDING = {
     ".csv": (MaskForm.TABLE,),
 }
 MASK_ENDINGS = tuple(_FORMS_OF_ENDING)
-_READ_ONLY = (*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_SUFFIXES, *_VOXELS_ALONE, ".ima", ".dicom")
+OPENED = (*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_SUFFIXES, *DICOM_SUFFIXES)
+_READ_ONLY = (*OPENED, *_VOXELS_ALONE)
 _NEVER_OUT = frozenset(_READ_ONLY) - frozenset(MASK_ENDINGS)  # a folder of this name is a mistake
 FILE_FORMS = tuple(form for form in MaskForm if form is not MaskForm.PNG)  # one file for all slices
 
@@ -125,8 +128,14 @@ def kind_by_name(path: Path) -> Kind | None:
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """True for a DICOM file, with the usual preamble or without it; reads 132 bytes."""
+    """True for a DICOM file, with the usual preamble or without it; reads 132 bytes.
+
+    Nothing but a file with bytes in it is opened: pipes and what the system shows in /proc block.
+    """
     try:
+        seen = path.stat()
+        if not S_ISREG(seen.st_mode) or seen.st_size < 132:
+            return False
         with path.open("rb") as stream:
             start = stream.read(132)
     except OSError:

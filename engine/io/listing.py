@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.errors import UserError
@@ -27,10 +28,13 @@ OVERLAY_SUFFIX = ".overlay.png"
 MASK_WORDS = r"(?:mask|masks|seg|segmentation|label|labels|gt|annotation|groundtruth)"
 _MASK_NAME = re.compile(rf"(.+)[ _.-]{MASK_WORDS}|{MASK_WORDS}[ _.-](.+)", re.DOTALL)
 DEEPEST = 8  # levels of folders in which DICOM files are looked for
+MOST_FOLDERS = 5000  # that are looked at: a whole disk is none that somebody means to open
 LOOKED_AT = 16  # files of a folder that tell whether it holds DICOM
 
+Progress = Callable[[int, int], None]
 
-def list_cases(path: Path) -> list[Path]:
+
+def list_cases(path: Path, progress: Progress | None = None) -> list[Path]:
     """The cases behind a path, in natural order.
 
     A folder gives its pictures and NIfTI files. Left out are masks that this program wrote beside
@@ -38,11 +42,17 @@ def list_cases(path: Path) -> list[Path]:
     with DICOM files is one case itself. Where a folder holds nothing that opens, its DICOMDIR is
     the case, or else the folders with DICOM files below it. A file is itself.
 
+    Args:
+        path: file or folder.
+        progress: called with (folders looked at, 0, as nobody knows how many there are) for each
+            folder and before each file that may be DICOM; may raise `Cancelled`.
+
     Raises:
-        UserError: nothing there can be opened.
+        UserError: nothing there can be opened, or too many folders would have to be looked at.
     """
     if kind_of(path) is not Kind.FOLDER:
         return [path]
+    tell = progress or _nobody
     try:
         files = sorted((p for p in path.iterdir() if _is_visible_file(p)), key=natural_key)
     except OSError as error:
@@ -52,10 +62,10 @@ def list_cases(path: Path) -> list[Path]:
     cases = [p for p in files if kind_by_name(p) is not None and not is_own_mask(p)]
     stems = {stem_of(p).casefold() for p in cases}
     cases = [p for p in cases if not mask_names(stem_of(p)) & stems]
-    if any(_is_dicom(p) for p in files):
+    if any(_is_dicom(p) for p in _each(files, lambda: tell(0, 0))):
         cases.append(path)
     if not cases:
-        cases = [p for p in files if is_dicomdir(p)] or _dicom_folders_below(path)
+        cases = [p for p in files if is_dicomdir(p)] or _dicom_folders_below(path, tell)
     if not cases:
         raise UserError(
             f"The folder {path.name} holds no picture, NIfTI or DICOM file.",
@@ -94,17 +104,45 @@ def manifest_of(mask: Path) -> Path:
     return mask.with_name(mask.name[: numbered.start()] + MANIFEST_SUFFIX)
 
 
-def _dicom_folders_below(path: Path) -> list[Path]:
-    """Folders with DICOM files, at most `DEEPEST` levels down; one file of each is looked at."""
+def _dicom_folders_below(path: Path, tell: Progress) -> list[Path]:
+    """Folders with DICOM files, at most `DEEPEST` levels down; some files of each are looked at.
+
+    Raises:
+        UserError: there are more than `MOST_FOLDERS`.
+    """
     found: list[Path] = []
-    for folder, folders, files in os.walk(path):
+    for count, (folder, folders, files) in enumerate(os.walk(path)):
+        if count > MOST_FOLDERS:
+            raise _too_many(path, found)
         here = Path(folder)
         depth = len(here.relative_to(path).parts)
         folders[:] = sorted(f for f in folders if not f.startswith(".")) if depth < DEEPEST else []
-        visible = [here / name for name in sorted(files) if not name.startswith(".")]
-        if here != path and any(_is_dicom(file) for file in visible[:LOOKED_AT]):
+        visible = [here / name for name in sorted(files) if not name.startswith(".")][:LOOKED_AT]
+        tell(count, 0)
+        if here != path and any(_is_dicom(p) for p in _each(visible, lambda n=count: tell(n, 0))):
             found.append(here)
     return sorted(found, key=lambda p: [natural_key(Path(part)) for part in p.parts])
+
+
+def _each(files: list[Path], before: Callable[[], None]) -> Iterator[Path]:
+    """The files, one by one; `before` may end it: on a slow disk each takes its time."""
+    for file in files:
+        before()
+        yield file
+
+
+def _nobody(_done: int, _total: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
+def _too_many(path: Path, found: list[Path]) -> UserError:
+    """What to say of a folder that is more than one study."""
+    where = f", for example {found[0].relative_to(path)}" if found else ""
+    return UserError(
+        f"The folder {path.name or path} holds no case itself, and more than {MOST_FOLDERS} "
+        "folders below it.",
+        hint=f"Open a folder nearer to the images{where}.",
+    )
 
 
 def _is_dicom(path: Path) -> bool:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
 from engine.io.kinds import Kind, kind_of, stem_of
-from engine.io.listing import list_cases
-
-Progress = Callable[[int, int], None]
+from engine.io.listing import Progress, list_cases
 
 
 @dataclass(frozen=True)
@@ -37,19 +34,20 @@ def list_parts(path: Path, progress: Progress | None = None) -> list[Part]:
 
     Args:
         path: file or folder.
-        progress: called with (files looked at, files of the folder) before each DICOM file; may
-            raise `Cancelled`.
+        progress: called with (folders looked at, 0) while folders are looked for, then with (files
+            looked at, files of the folder) before each DICOM file; may raise `Cancelled`.
 
     Raises:
         UserError: nothing there can be opened.
     """
     parts: list[Part] = []
-    for case in list_cases(path):
-        parts += _parts_of(case, progress)
+    for case in list_cases(path, progress):
+        parts += _parts_of(case, progress, is_all=case == path)
     return parts
 
 
-def _parts_of(case: Path, progress: Progress | None) -> list[Part]:
+def _parts_of(case: Path, progress: Progress | None, *, is_all: bool) -> list[Part]:
+    """The series of a case; `is_all` says that it was asked for by itself."""
     name = stem_of(case) if case.is_file() else case.name
     if kind_of(case) not in (Kind.FOLDER, Kind.DICOM):
         return [Part(case, "", name)]
@@ -58,7 +56,10 @@ def _parts_of(case: Path, progress: Progress | None) -> list[Part]:
 
     try:
         series = find_series(case, progress).series
-    except UserError:  # it is said when the case is opened
+    except UserError:
+        if is_all:
+            raise
+        # One of several: it is said when the case is opened.
         return [Part(case, "", name)]
     if len(series) == 1:
         return [Part(case, "", name, series[0].summary)]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +17,10 @@ from pydicom import dcmread
 from pydicom.fileset import FileSet
 from pydicom.uid import generate_uid
 
-from engine.errors import UserError
-from engine.io import list_cases, list_parts, open_case, open_middle
+from engine.errors import Cancelled, UserError
+from engine.io import begin_case, list_cases, list_parts, open_case, open_middle
 from engine.io.kinds import file_stem, stem_of, suffix_of
+from engine.io.listing import MOST_FOLDERS
 
 
 def picture(path):
@@ -90,6 +94,60 @@ def test_series_in_folders_below_are_cases(tmp_path):
         Series(distinct((3, 4, 5))).write(tmp_path / "study" / name)
     (tmp_path / "empty").mkdir()
     assert list_cases(tmp_path) == [tmp_path / "study" / "9", tmp_path / "study" / "10"]
+
+
+def test_a_whole_disk_is_not_looked_through(tmp_path):
+    for n in range(MOST_FOLDERS):
+        (tmp_path / f"{n % 10}" / f"{n}").mkdir(parents=True)
+    Series(distinct((3, 4, 5))).write(tmp_path / "0" / "0" / "ct")
+    with pytest.raises(UserError, match=f"more than {MOST_FOLDERS} folders") as error:
+        list_cases(tmp_path)
+    assert tmp_path.name in error.value.message and str(Path("0", "0", "ct")) in error.value.hint
+    assert list_cases(tmp_path / "0") == [tmp_path / "0" / "0" / "ct"]
+
+
+def test_looking_through_folders_says_how_far_it_is_and_can_be_stopped(tmp_path):
+    for n in range(20):
+        (tmp_path / "a" / f"{n}").mkdir(parents=True)
+    for n in range(10):
+        (tmp_path / "a" / f"file{n}").write_bytes(bytes(500))
+    Series(distinct((3, 4, 5))).write(tmp_path / "z")
+    said = []
+    assert list_cases(tmp_path, lambda *told: said.append(told)) == [tmp_path / "z"]
+    assert [*dict.fromkeys(said)] == [(n, 0) for n in range(23)]
+
+    def stop(done, _total):
+        if done == 7:
+            raise Cancelled
+
+    for act in (list_cases, list_parts, lambda path, stop: begin_case(path, check=stop)):
+        with pytest.raises(Cancelled):
+            act(tmp_path, partial(count_calls, stop, [0]))
+
+
+def count_calls(stop, calls, *_):
+    calls[0] += 1
+    stop(calls[0], 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes of this kind")
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    Series(distinct((3, 4, 5))).write(tmp_path / "study" / "s")
+    os.mkfifo(tmp_path / "study" / "pipe")
+    assert list_cases(tmp_path) == [tmp_path / "study" / "s"]
+    with pytest.raises(UserError, match="kind that can't be opened"):
+        open_case(tmp_path / "pipe")
+
+
+def test_what_holds_no_image_is_refused_where_it_was_asked_for_itself(tmp_path):
+    Series(distinct((3, 4, 5))).write(tmp_path / "s")
+    bare = tmp_path / "report.dcm"
+    bare.write_bytes(bytes(128) + b"DICM" + bytes(50))
+    with pytest.raises(UserError, match=r"report\.dcm"):
+        list_parts(bare)
+    picture(tmp_path / "s" / "a.png")
+    assert [part.path.name for part in list_parts(tmp_path / "s")] == ["a.png", "s"]
 
 
 def disc(folder, *series):
