@@ -12,7 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
 from pydicom.uid import (
@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 
 from engine.errors import UserError
+from engine.io.dicom_palette import colours_of
 from engine.io.kinds import reading
 
 # A deflated file is unpacked as a whole before anything in it is known.
@@ -67,7 +68,7 @@ class Decoder:
             if ds.get("BitsAllocated") == 1 and not ds.file_meta.TransferSyntaxUID.is_compressed:
                 return _bits(path, ds, frame or 0)
             try:
-                pixels = pixel_array(ds, index=frame)
+                pixels = _values(ds, frame)
             except (RuntimeError, NotImplementedError) as error:
                 pixels = _by_gdcm(path, ds, frame)
                 if pixels is None:
@@ -198,7 +199,7 @@ def _as_meant(path: Path, ds: FileDataset, pixels: NDArray[Any]) -> NDArray[Any]
     if ds.get("Modality") == "SEG":
         return pixels
     if str(ds.get("PhotometricInterpretation", "")).upper() == "PALETTE COLOR":
-        pixels = _eight_bit_palette(apply_color_lut(pixels, ds)[:, :, :3])
+        pixels = colours_of(ds, pixels)
     elif has_table(ds.get("ModalityLUTSequence")):
         pixels = cast("NDArray[Any]", apply_modality_lut(pixels, ds))
     if pixels.ndim == 3 and pixels.dtype not in (np.uint8, np.uint16):
@@ -206,9 +207,18 @@ def _as_meant(path: Path, ds: FileDataset, pixels: NDArray[Any]) -> NDArray[Any]
     return pixels
 
 
-def _eight_bit_palette(colours: NDArray[Any]) -> NDArray[np.uint8]:
-    """Palettes of 16 bits often hold 8-bit colours in either byte."""
-    if colours.dtype == np.uint8:
-        return colours
-    wide = int(colours.max(initial=0)) > 255
-    return (colours >> 8 if wide else colours).astype(np.uint8)
+def _values(ds: FileDataset, frame: int | None) -> NDArray[Any]:
+    """What pydicom decodes; it takes values to begin at the first bit."""
+    low = _lowest_bit(ds)
+    if low:
+        return pixel_array(ds, index=frame, bits_stored=ds.BitsStored + low) >> low
+    return pixel_array(ds, index=frame)
+
+
+def _lowest_bit(ds: FileDataset) -> int:
+    """Bit at which the values begin: not the first in files of the old rules (HighBit)."""
+    stored, high, bits = (ds.get(n) for n in ("BitsStored", "HighBit", "BitsAllocated"))
+    is_told = all(isinstance(n, int) for n in (stored, high, bits))
+    if not is_told or ds.file_meta.TransferSyntaxUID.is_encapsulated or not 0 < stored <= high:
+        return 0
+    return high + 1 - stored if high < bits else 0

@@ -33,9 +33,9 @@ _TAGS = [
     "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
-    "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter",
-    "WindowWidth", "PixelPaddingValue", "Units", "FrameType",
-    "FrameOfReferenceUID", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
+    "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "WindowCenter", "WindowWidth", "PixelPaddingValue", "Units", "FrameType", "FrameOfReferenceUID",
+    "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 # What tells one time point (pass, echo, phase) from another, the surest first. Scanners fill in
@@ -68,7 +68,7 @@ class ImageHeader:
             text; a description may name the patient and is for the screen alone.
         modality, photometric: as DICOM names them.
         shape: (rows, columns).
-        samples, bytes_a_sample: layout of the pixels.
+        samples, bits_a_sample: layout of the pixels.
         has_table: True where a table turns stored values into real ones (Modality LUT).
         compressed: True if the file may be smaller than its pixels.
         position: of the first pixel's centre in mm, LPS+, or None.
@@ -99,7 +99,7 @@ class ImageHeader:
     photometric: str
     shape: tuple[int, int]
     samples: int
-    bytes_a_sample: int
+    bits_a_sample: int
     has_table: bool
     compressed: bool
     position: Vector | None
@@ -119,7 +119,14 @@ class ImageHeader:
     @property
     def pixel_bytes(self) -> int:
         """Of one decoded image."""
-        return self.shape[0] * self.shape[1] * self.samples * self.bytes_a_sample
+        return self.shape[0] * self.shape[1] * self.samples * max(1, self.bits_a_sample // 8)
+
+    @property
+    def file_bytes(self) -> int:
+        """Of all images of the file, as they stand in it uncompressed."""
+        # Two pixels share their colour (PS3.3 C.7.6.3.1.2).
+        samples = 2 if self.photometric == "YBR_FULL_422" else self.samples
+        return self.shape[0] * self.shape[1] * samples * self.bits_a_sample * self.frames // 8
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,7 @@ def _header(file: _File, ds: Elements, frame: int | None) -> ImageHeader:
         photometric=_text(ds, "PhotometricInterpretation").upper(),
         shape=(_whole(path, ds, "Rows"), _whole(path, ds, "Columns")),
         samples=_whole(path, ds, "SamplesPerPixel", 1),
-        bytes_a_sample=max(1, _whole(path, ds, "BitsAllocated", 16) // 8),
+        bits_a_sample=_whole(path, ds, "BitsAllocated", 16),
         has_table=has_table(ds.get("ModalityLUTSequence")),
         compressed=file.compressed,
         position=_position(ds),

@@ -37,7 +37,7 @@ def check_pixels(image: ImageHeader) -> None:
         kind = image.photometric or "nothing"
         raise UserError(f"{name} says {kind} about its colours, which can't be shown.")
     size = image.path.stat().st_size
-    if not image.compressed and size < image.pixel_bytes * image.frames:
+    if not image.compressed and size < image.file_bytes:
         raise UserError(f"{name} is cut short: pixels are missing.", hint="Copy the file again.")
     if image.pixel_bytes > MAX_BYTES:
         raise UserError(f"{name} says it is larger than any picture that opens: it is damaged.")

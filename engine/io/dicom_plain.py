@@ -67,6 +67,7 @@ def find_plain(ds: FileDataset, stream: IO[bytes]) -> PlainPixels | None:
         or sign not in (0, 1)
         or not all(isinstance(n, int) and n > 0 for n in (stored, rows, columns))
         or stored > bits
+        or ds.get("HighBit") not in (None, stored - 1)
         or ds.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2")
         or ds.get("SamplesPerPixel") != 1
         or ds.get("NumberOfFrames") not in (None, 1)
