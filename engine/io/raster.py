@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from engine.io.orientation import exif_form, to_array, to_stored
 from engine.io.replacing import PROGRAM
 from engine.system.atomic import atomic_write
 
+if TYPE_CHECKING:
+    import tifffile
+
 _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _TIFF = (".tif", ".tiff")
 # What a byte of the file can become at most: JPEG's shortest code for 64 pixels is a bit; BMP
@@ -27,6 +30,9 @@ _TIFF = (".tif", ".tiff")
 _PIXELS_A_BYTE = {"JPEG": 512, "MPO": 512, "BMP": 1024, "GIF": 2600}
 _BYTES_A_BYTE = 1400  # zlib, in PNG and TIFF, shrinks by 1032 times, TIFF's LZW by 1302
 _TIFF_LIMITED = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg")
+_TIFFFILE_CODES = ("raw", "tiff_adobe_deflate", "tiff_deflate", "lzma")  # without more packages
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339  # tags of a TIFF
+_TIFF_GREY_OR_RGB = (0, 1, 2)
 _TIFF_CODES_LIMITED = (1, 5, 8, 32773, 32946)  # the same, but for JPEG
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's kind of colour
 _STRIPE = 2**20  # pixels that are worked on at once
@@ -44,9 +50,7 @@ def read_picture(path: Path) -> tuple[Volume, list[str]]:
     """
     remarks: list[str] = []
     with reading(path):
-        pixels, rotation = _read_pixels(path, remarks)
-    form = exif_form(rotation)
-    upright = _as_array(pixels, form)
+        upright, form = _read_upright(path, remarks)
     scan = Volume(upright, picture_grid(*upright.shape[1:3]), modality="picture", stored=form)
     return scan, remarks
 
@@ -75,8 +79,8 @@ def read_indices(path: Path) -> NDArray[Any]:
                 f"{path.name} is a colour picture; a mask has one number a pixel.",
                 hint="Open the mask itself, not its coloured overlay.",
             )
-        form = exif_form(_rotation_of(image))
-        return _as_array(np.asarray(image), form)[0]
+        form = _form_of(image)
+        return _as_array(np.asarray(image), _form_left(image, form))[0]
 
 
 def write_png(path: Path, pixels: NDArray[Any], form: StoredForm | None = None) -> None:
@@ -120,6 +124,8 @@ def _opened(path: Path) -> Image.Image:
     if not _can_hold(path, image):
         image.close()
         raise cut_short(path, "pixels")
+    if image.format == "TIFF":
+        image.filename = ""  # Pillow 13 swaps the sides of a turned one that it maps into memory
     return image
 
 
@@ -134,7 +140,7 @@ def _can_hold(path: Path, image: Image.Image) -> bool:
         depth, colour = _png_kind(path)
         bits = depth * _PNG_CHANNELS.get(colour, 1)
     elif image.format == "TIFF" and image.info.get("compression") in _TIFF_LIMITED:
-        bits = sum(getattr(image, "tag_v2", {}).get(258, (1,)))
+        bits = sum(getattr(image, "tag_v2", {}).get(_BITS, (1,)))
     if bits:
         return pixels * bits <= size * 8 * _BYTES_A_BYTE
     most = _PIXELS_A_BYTE.get(image.format or "")
@@ -156,15 +162,22 @@ def _too_large(path: Path, limit: int | None = None) -> UserError:
     )
 
 
-def _rotation_of(image: Image.Image) -> int:
+def _form_of(image: Image.Image) -> StoredForm:
+    """The turn that the file asks for; to be called before its pixels are read."""
     value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return value if isinstance(value, int) else 1
+    return exif_form(value if isinstance(value, int) else 1)
 
 
-def _read_pixels(path: Path, remarks: list[str]) -> tuple[NDArray[Any], int]:
-    """Pixels as stored, ``[row, column]`` or ``[row, column, 3]``, and the EXIF rotation."""
+def _form_left(image: Image.Image, form: StoredForm) -> StoredForm:
+    """The turn that is left to do: Pillow turns a TIFF itself when it reads the pixels."""
+    return exif_form(1) if image.format == "TIFF" else form
+
+
+def _read_upright(path: Path, remarks: list[str]) -> tuple[NDArray[Any], StoredForm]:
+    """The picture upright, ``[1, j, i]`` or ``[1, j, i, 3]``, and how its file stores it."""
     if suffix_of(path) in _TIFF and not _is_plain_tiff(path):
-        return _read_tiff(path), 1
+        pixels, form = _read_tiff(path)
+        return _as_array(pixels, form), form
     with _opened(path) as image:
         # MPO is what phones call a JPEG with a preview behind it; the first picture is meant.
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
@@ -173,27 +186,36 @@ def _read_pixels(path: Path, remarks: list[str]) -> tuple[NDArray[Any], int]:
                 hint="Save the one you need as a file of its own.",
             )
         _note_lost_depth(path, image, remarks)
-        rotation = _rotation_of(image)
-        return _grey_or_rgb(path, image, remarks), rotation
+        form = _form_of(image)
+        pixels = _grey_or_rgb(path, image, remarks)
+        return _as_array(pixels, _form_left(image, form)), form
 
 
 def _is_plain_tiff(path: Path) -> bool:
-    """True where Pillow reads the TIFF without loss."""
+    """True where Pillow reads the TIFF, and tifffile would not read it better."""
     try:
         with _opened(path) as image:
             tags = getattr(image, "tag_v2", {})
-            bits = tags.get(258, (1,))
-            wide_colour = len(bits) >= 3 and max(bits) > 8
-            if not wide_colour:
+            bits = tags.get(_BITS, (1,))
+            # Pillow takes colours of 16 bit in 8, and negative numbers of 8 bit for large ones.
+            is_better = _is_wide_colour(image) and image.info.get("compression") in _TIFFFILE_CODES
+            is_signed = max(bits) <= 8 and 2 in tags.get(_SAMPLE_FORMAT, ())
+            if not is_better and not is_signed:
                 image.load()
-            return not wide_colour
+            return not is_better and not is_signed
     except UserError:
         raise
     except Exception:  # noqa: BLE001, Pillow raises many kinds; tifffile has the last word
         return False
 
 
-def _read_tiff(path: Path) -> NDArray[Any]:
+def _is_wide_colour(image: Image.Image) -> bool:
+    """True for a TIFF with more than 8 bits a colour."""
+    bits = getattr(image, "tag_v2", {}).get(_BITS, (1,))
+    return image.mode in ("RGB", "RGBA", "RGBX") and max(bits) > 8
+
+
+def _read_tiff(path: Path) -> tuple[NDArray[Any], StoredForm]:
     """TIFFs that Pillow reads not at all (odd LZW, contradicting header) or only in 8 bit."""
     import tifffile
 
@@ -204,21 +226,48 @@ def _read_tiff(path: Path) -> NDArray[Any]:
                 hint="Save the one you need as a file of its own.",
             )
         page = cast(tifffile.TiffPage, tiff.pages[0])
-        if page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or 0):
-            raise _too_large(path)
-        size = path.stat().st_size
-        if page.compression in _TIFF_CODES_LIMITED and page.nbytes > size * _BYTES_A_BYTE:
-            raise cut_short(path, "pixels")
+        _check_page(path, page)
         pixels = page.asarray()
         if page.axes.startswith("S"):
             pixels = np.moveaxis(pixels, 0, -1)
+        form = exif_form(int(page.tags.valueof(_ORIENTATION, 1)))
+        has_alpha = page.samplesperpixel == 2 and len(page.extrasamples) == 1
+    pixels = _plain_type(path, _without_extra(path, pixels, 1 if has_alpha else 3))
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        pixels = _inverted(pixels, page.bitspersample)
+    return _grey_if_equal(pixels), form
+
+
+def _check_page(path: Path, page: tifffile.TiffPage) -> None:
+    """Refuses what is too large for the program, or for its file, and inks or other colours."""
+    if page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or 0):
+        raise _too_large(path)
+    size = path.stat().st_size
+    if page.compression in _TIFF_CODES_LIMITED and page.nbytes > size * _BYTES_A_BYTE:
+        raise cut_short(path, "pixels")
+    if page.photometric not in _TIFF_GREY_OR_RGB:
+        raise UserError(
+            f"{path.name} has colours of an unknown kind.",
+            hint="Save it in grey or as RGB with 8 or 16 bit.",
+        )
+
+
+def _without_extra(path: Path, pixels: NDArray[Any], channels: int) -> NDArray[Any]:
+    """``[row, column]`` or ``[row, column, 3]`` of pixels with alpha behind so many channels."""
+    if pixels.ndim == 3:
+        pixels = pixels[:, :, :channels]
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    if pixels.ndim == 3 and pixels.shape[2] > 3:
-        pixels = pixels[:, :, :3]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise UserError(f"{path.name} has pixels of an unknown layout {pixels.shape}.")
-    return _grey_if_equal(_plain_type(path, pixels))
+    return pixels
+
+
+def _inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Grey values of a TIFF in which 0 is white; Pillow turns those of 8 bit itself."""
+    if pixels.dtype.kind != "u" or bits > np.iinfo(pixels.dtype).bits:
+        return pixels
+    return pixels.dtype.type((1 << bits) - 1) - pixels
 
 
 def _plain_type(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -244,25 +293,28 @@ def _grey_if_equal(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _note_lost_depth(path: Path, image: Image.Image, remarks: list[str]) -> None:
-    # Pillow gives a PNG with 16 bits a colour in 8 bits; its header says so in byte 24.
-    if image.format != "PNG":
-        return
-    if _png_kind(path)[0] == 16 and image.mode in ("RGB", "RGBA", "LA"):
+    # Pillow gives 16 bits a colour in 8 bits; the header of a PNG says so in byte 24.
+    is_wide = image.format == "PNG" and _png_kind(path)[0] == 16
+    if (is_wide and image.mode in ("RGB", "RGBA", "LA")) or _is_wide_colour(image):
         remarks.append(f"{path.name} has 16 bits a colour; the upper 8 are used.")
 
 
 def _grey_or_rgb(path: Path, image: Image.Image, remarks: list[str]) -> NDArray[Any]:
-    if image.mode in ("L", "RGB", *_WIDE_GREY):
-        has_key = "transparency" in image.info
-        if not has_key:
-            return _plain_type(path, np.asarray(image))
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return _plain_type(path, np.asarray(image))
     if image.mode == "1":
         return np.asarray(image.convert("L"))
     if image.mode in _WIDE_GREY:
-        return _plain_type(path, np.asarray(image))
+        return _wide_grey(path, image)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa", "P") or "transparency" in image.info:
         return _without_alpha(path, image, remarks)
     return np.asarray(image.convert("RGB"))
+
+
+def _wide_grey(path: Path, image: Image.Image) -> NDArray[Any]:
+    tags = getattr(image, "tag_v2", {})
+    pixels = _plain_type(path, np.asarray(image))
+    return _inverted(pixels, tags.get(_BITS, (1,))[0]) if tags.get(_PHOTOMETRIC) == 0 else pixels
 
 
 def _without_alpha(path: Path, image: Image.Image, remarks: list[str]) -> NDArray[Any]:
