@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from engine.domain.grid import Affine, Grid, Shape3
@@ -68,7 +69,7 @@ def read_nifti(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
         remarks: list[str] = []
         found = read_header(path)
         time = time_point(path, found.volumes, time)
-        affine = _affine(path, found.header, remarks)
+        affine = _affine(path, found, remarks)
         form = replace(
             closest_form(affine),
             format="nifti",
@@ -208,12 +209,19 @@ def _check_size(path: Path, found: NiftiFile) -> None:
     check_size(path, found.nbytes)
 
 
-def _affine(path: Path, header: Nifti1Header, remarks: list[str]) -> Affine:
+def _affine(path: Path, found: NiftiFile, remarks: list[str]) -> Affine:
     """The file's own affine: sform where its code is above 0, else qform, else spacing alone."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+    header = _with_steps(found)
     uses_sform, uses_qform = _has_form(header, "sform"), _has_form(header, "qform")
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+    except (
+        ValueError,
+        HeaderDataError,
+    ):  # no rotation, or a negative spacing, which readers take each its own way
+        affine = np.full((4, 4), np.nan)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise UserError(
             f"{path.name} does not say where its voxels lie "
@@ -228,6 +236,17 @@ def _affine(path: Path, header: Nifti1Header, remarks: list[str]) -> Affine:
     if unit:
         remarks.append(other_unit(path, unit))
     return affine
+
+
+def _with_steps(found: NiftiFile) -> Nifti1Header:
+    """The header with 1 where it may say 0: the side of its qform, the step of a flat axis."""
+    header = found.header.copy()
+    steps = header["pixdim"]
+    steps[0] = steps[0] or 1
+    for axis in range(3):
+        if found.shape[axis] == 1 and steps[axis + 1] == 0:
+            steps[axis + 1] = 1
+    return header
 
 
 def _has_form(header: Nifti1Header, form: str) -> bool:

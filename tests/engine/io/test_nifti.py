@@ -20,6 +20,7 @@ from phantoms import (
     same_positions,
     write_nifti,
 )
+from test_itk import seen_by_itk
 
 from engine.errors import ChoiceNeeded, UserError
 from engine.io import open_case, read_mask, save_mask, save_probability
@@ -120,6 +121,22 @@ def test_qform_alone_is_used(tmp_path):
     case = open_case(path)
     assert same_positions(positions_of(case.scan), positions_by_value(distinct((3, 4, 5)), affine))
     assert case.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "steps"), [((3, 4, 5), [0, 2, 3, 4]), ((4, 5, 1), [1, 2, 3, 0]), ((5, 1, 1), [0, 2])]
+)
+def test_a_side_or_a_step_that_says_nothing_is_one_as_itk_reads_it(tmp_path, shape, steps):
+    affine = axis_order_affine((1, 2, 0), (1, -1, 1), (10, 20, 5))
+    path = write_nifti(tmp_path / "a.nii", distinct(shape), affine, sform=0)
+    whole = bytearray(path.read_bytes())
+    whole[76:92] = np.array((*steps, 0, 0)[:4], "<f4").tobytes()
+    path.write_bytes(whole)
+    case = open_case(path)
+    assert same_positions(positions_of(case.scan), seen_by_itk(path))
+    draw(case, np.s_[0:1, 0:1, 0:1])
+    mask = save_mask(case, tmp_path / "m.nii")[0]
+    assert np.array_equal(read_mask(mask, case)[0], case.label_map.array)
 
 
 def test_no_orientation_is_said(tmp_path):
@@ -223,6 +240,12 @@ def test_the_header_file_itself_opens(tmp_path):
         ({"dim": [3, 32767, 32767, 32767, 1, 1, 1, 1]}, "cut short"),
         ({"srow_x": [np.nan, 0, 0, 0]}, "sform is broken"),
         ({"srow_x": [0, 0, 0, 5]}, "sform is broken"),
+        ({"sform_code": 0, "qform_code": 1, "quatern_b": 2}, "qform is broken"),
+        (
+            {"sform_code": 0, "qform_code": 1, "pixdim": [1, -1, 1, 1, 0, 0, 0, 0]},
+            "qform is broken",
+        ),
+        ({"sform_code": 0, "pixdim": [1, 1, 0, 1, 0, 0, 0, 0]}, "qform is broken"),
         ({"vox_offset": np.nan}, "where its voxels begin"),
         ({"vox_offset": 20}, "where its voxels begin"),
         ({"datatype": 32}, "complex"),
