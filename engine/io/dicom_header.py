@@ -20,6 +20,8 @@ from engine.errors import UserError
 from engine.io.dicom_decode import has_table, read_stream
 from engine.io.dicom_frames import Elements, frames_of
 from engine.io.dicom_plain import PlainPixels, find_plain
+from engine.io.dicom_spacing import spacing_of
+from engine.io.dicom_values import floats_of, many_of, number_of, text_of, whole_of, words_of
 
 Vector = NDArray[np.float64]
 
@@ -32,6 +34,8 @@ _TAGS = [
     "SeriesNumber", "SeriesDescription", "SliceThickness", "SpacingBetweenSlices",
     "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SamplesPerPixel",
+    "NominalScannedPixelSpacing", "PixelSpacingCalibrationType", "SequenceOfUltrasoundRegions",
+    "TotalPixelMatrixColumns",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType",
     "WindowCenter", "WindowWidth", "PixelPaddingValue", "Units", "FrameType", "FrameOfReferenceUID",
@@ -74,13 +78,15 @@ class ImageHeader:
         position: of the first pixel's centre in mm, LPS+, or None.
         along_row, down_column: unit vectors in LPS+ of rising column and row index, or None.
         spacing: (row, column) distance in mm; None if unknown.
-        spacing_at_detector: True if it was measured at a radiograph's detector.
+        spacing_at: where it was measured: "" in the patient, "detector" or "film" of a radiograph,
+            "unknown" for one that does not say which.
         thickness: best guess of the slice distance where positions can't tell, in mm.
         slope, intercept: stored value to real value.
         unit: of the real values, or "".
         window: (level, width), or None.
         padding: stored value of what was not measured, or None.
         localizer: True for a scout.
+        mosaic: True for many slices side by side in one picture.
         plain: where its pixels are; None where a decoder must find them.
     """
 
@@ -106,7 +112,7 @@ class ImageHeader:
     along_row: Vector | None
     down_column: Vector | None
     spacing: tuple[float, float] | None
-    spacing_at_detector: bool
+    spacing_at: str
     thickness: float
     slope: float
     intercept: float
@@ -114,6 +120,7 @@ class ImageHeader:
     window: tuple[float, float] | None
     padding: int | None
     localizer: bool
+    mosaic: bool
     plain: PlainPixels | None
 
     @property
@@ -156,15 +163,16 @@ def read_image_headers(path: Path) -> tuple[list[ImageHeader], Patient] | None:
         ds = read_stream(path, stream, _HEADER_TAGS, pixels=False)
         plain = find_plain(ds, stream)
     whole = Elements([ds])
-    if _text(whole, "Modality") in _NO_IMAGE or not _has_size(path, ds):
+    if text_of(whole, "Modality") in _NO_IMAGE or not _has_size(path, ds):
         return None
-    if _text(whole, "SOPClassUID") == VLWholeSlideMicroscopyImageStorage:
+    is_slide = text_of(whole, "SOPClassUID") == VLWholeSlideMicroscopyImageStorage
+    if is_slide or "TotalPixelMatrixColumns" in whole:
         raise UserError(f"{path.name} is a slide cut into tiles, which can't be opened.")
-    count = _whole(path, whole, "NumberOfFrames", 1)
+    count = whole_of(path, whole, "NumberOfFrames", 1)
     file = _File(path, count, _is_compressed(ds), plain)
     frames = enumerate(frames_of(path, ds, count))
     headers = [_header(file, frame, n if count > 1 else None) for n, frame in frames]
-    return headers, Patient(_text(whole, "PatientID"), _text(whole, "PatientName"))
+    return headers, Patient(text_of(whole, "PatientID"), text_of(whole, "PatientName"))
 
 
 class _File(NamedTuple):
@@ -179,38 +187,40 @@ class _File(NamedTuple):
 def _header(file: _File, ds: Elements, frame: int | None) -> ImageHeader:
     path = file.path
     along_row, down_column = _directions(path, ds)
-    spacing, at_detector = _spacing(ds)
+    spacing, spacing_at = spacing_of(ds)
+    kinds = words_of(ds, "ImageType") + words_of(ds, "FrameType")
     return ImageHeader(
         path=path,
         frame=frame,
         frames=file.frames,
-        uid=_text(ds, "SOPInstanceUID"),
-        space=_text(ds, "FrameOfReferenceUID"),
-        order=int(_number(ds, "InstanceNumber", 0.0)) if frame is None else frame,
-        passes=tuple(_number(ds, name, 0.0) for name in _PASSES),
-        series=_text(ds, "SeriesInstanceUID"),
-        number=_text(ds, "SeriesNumber"),
-        description=_text(ds, "SeriesDescription"),
-        study=_text(ds, "StudyInstanceUID"),
-        modality=_text(ds, "Modality"),
-        photometric=_text(ds, "PhotometricInterpretation").upper(),
-        shape=(_whole(path, ds, "Rows"), _whole(path, ds, "Columns")),
-        samples=_whole(path, ds, "SamplesPerPixel", 1),
-        bits_a_sample=_whole(path, ds, "BitsAllocated", 16),
+        uid=text_of(ds, "SOPInstanceUID"),
+        space=text_of(ds, "FrameOfReferenceUID"),
+        order=int(number_of(ds, "InstanceNumber", 0.0)) if frame is None else frame,
+        passes=tuple(number_of(ds, name, 0.0) for name in _PASSES),
+        series=text_of(ds, "SeriesInstanceUID"),
+        number=text_of(ds, "SeriesNumber"),
+        description=text_of(ds, "SeriesDescription"),
+        study=text_of(ds, "StudyInstanceUID"),
+        modality=text_of(ds, "Modality"),
+        photometric=text_of(ds, "PhotometricInterpretation").upper(),
+        shape=(whole_of(path, ds, "Rows"), whole_of(path, ds, "Columns")),
+        samples=whole_of(path, ds, "SamplesPerPixel", 1),
+        bits_a_sample=whole_of(path, ds, "BitsAllocated", 16),
         has_table=has_table(ds.get("ModalityLUTSequence")),
         compressed=file.compressed,
         position=_position(ds),
         along_row=along_row,
         down_column=down_column,
         spacing=spacing,
-        spacing_at_detector=at_detector,
+        spacing_at=spacing_at,
         thickness=_thickness(ds),
-        slope=_number(ds, "RescaleSlope", 1.0) or 1.0,
-        intercept=_number(ds, "RescaleIntercept", 0.0),
+        slope=number_of(ds, "RescaleSlope", 1.0) or 1.0,
+        intercept=number_of(ds, "RescaleIntercept", 0.0),
         unit=_unit(ds),
         window=_window(ds),
         padding=_padding(ds),
-        localizer="LOCALIZER" in _words(ds, "ImageType") + _words(ds, "FrameType"),
+        localizer="LOCALIZER" in kinds,
+        mosaic="MOSAIC" in kinds,
         plain=file.plain,
     )
 
@@ -230,51 +240,8 @@ def short_hash(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:16] if uid else ""
 
 
-def _text(ds: Elements, name: str) -> str:
-    value = ds.get(name)
-    return "" if value is None else str(value).strip()
-
-
-def _many(ds: Elements, name: str) -> list[Any]:
-    value = ds.get(name)
-    if value is None or isinstance(value, str):
-        return [] if value is None else [value]
-    return list(value) if hasattr(value, "__iter__") else [value]
-
-
-def _words(ds: Elements, name: str) -> list[str]:
-    return [str(word).upper() for word in _many(ds, name)]
-
-
-def _floats(ds: Elements, name: str, count: int) -> list[float] | None:
-    """Exactly `count` finite numbers, or None."""
-    try:
-        values = [float(v) for v in _many(ds, name)]
-    except (TypeError, ValueError):
-        return None
-    return values if len(values) == count and all(map(isfinite, values)) else None
-
-
-def _number(ds: Elements, name: str, default: float) -> float:
-    try:
-        values = [float(v) for v in _many(ds, name)[:1]]
-    except (TypeError, ValueError):
-        return default
-    return values[0] if values and isfinite(values[0]) else default
-
-
-def _whole(path: Path, ds: Elements, name: str, default: int = 0) -> int:
-    try:
-        value = int(ds.get(name) or default)
-    except (TypeError, ValueError):
-        value = 0
-    if value < 1:
-        raise UserError(f"{path.name} is damaged: its {name} makes no sense.")
-    return value
-
-
 def _directions(path: Path, ds: Elements) -> tuple[Vector | None, Vector | None]:
-    values = _floats(ds, "ImageOrientationPatient", 6)
+    values = floats_of(ds, "ImageOrientationPatient", 6)
     if values is None:
         return None, None
     row, column = np.array(values[:3]), np.array(values[3:])
@@ -285,33 +252,36 @@ def _directions(path: Path, ds: Elements) -> tuple[Vector | None, Vector | None]
 
 
 def _position(ds: Elements) -> Vector | None:
-    numbers = _floats(ds, "ImagePositionPatient", 3)
+    numbers = floats_of(ds, "ImagePositionPatient", 3)
     return None if numbers is None else np.array(numbers)
 
 
-def _spacing(ds: Elements) -> tuple[tuple[float, float] | None, bool]:
-    for name, at_detector in (("PixelSpacing", False), ("ImagerPixelSpacing", True)):
-        values = _floats(ds, name, 2)
-        if values is not None and min(values) > 0:
-            return (values[0], values[1]), at_detector
-    return None, False
-
-
 def _thickness(ds: Elements) -> float:
-    candidates = (_number(ds, n, 0.0) for n in ("SpacingBetweenSlices", "SliceThickness"))
+    candidates = (number_of(ds, n, 0.0) for n in ("SpacingBetweenSlices", "SliceThickness"))
     return next((abs(c) for c in candidates if c), 1.0)
 
 
 def _unit(ds: Elements) -> str:
-    if _text(ds, "Modality") == "CT":
-        return "HU" if _text(ds, "RescaleType").upper() in ("", "HU") else ""
-    return _text(ds, "Units")
+    if text_of(ds, "Modality") == "CT":
+        if has_table(table := ds.get("ModalityLUTSequence")):
+            return "HU" if table[0].get("ModalityLUTType") == "HU" else ""
+        # A picture of a CT (a dose report, say) holds no measured values, and no scale for them.
+        is_scaled = "RescaleSlope" in ds or "RescaleIntercept" in ds
+        return "HU" if is_scaled and text_of(ds, "RescaleType").upper() in ("", "HU") else ""
+    return text_of(ds, "Units")
 
 
 def _window(ds: Elements) -> tuple[float, float] | None:
-    width = _number(ds, "WindowWidth", 0.0)
-    level = _number(ds, "WindowCenter", np.inf if "WindowCenter" not in ds else 0.0)
-    return (level, width) if width > 0 and isfinite(level) else None
+    """The first of several that is one."""
+    levels, widths = many_of(ds, "WindowCenter"), many_of(ds, "WindowWidth")
+    for pair in zip(levels, widths, strict=False):
+        try:
+            level, width = float(pair[0]), float(pair[1])
+        except (TypeError, ValueError):
+            continue
+        if isfinite(level) and isfinite(width) and width > 0:
+            return level, width
+    return None
 
 
 def _padding(ds: Elements) -> int | None:

@@ -23,6 +23,13 @@ from engine.io.orientation import array_affine, closest_form, to_stored
 MAX_BYTES = 16 * 2**30
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "PALETTE COLOR")
+_MEASURED = {  # where the size of a pixel was
+    "detector": "Lengths are those at the detector, not in the patient.",
+    "film": "Lengths are those on the scanned film, not in the patient.",
+    "unknown": "The file does not say whether lengths are those at the detector or in the patient.",
+}
+_WHERE = {"": "", "detector": " at the detector", "film": " on the scanned film"}
+_WHERE["unknown"] = " at the detector or in the patient"
 Progress = Callable[[int, int], None]
 
 
@@ -235,8 +242,13 @@ def _remarks(stack: Stack) -> list[str]:
         remarks.append(f"{count} image{'s' if count > 1 else ''} came twice; one of each is used.")
     if first.photometric == "MONOCHROME1":
         remarks.append("Low values are shown bright, as the file asks (MONOCHROME1).")
+    if first.mosaic:
+        remarks.append("The picture is a mosaic of many slices: none lies where the picture does.")
     if first.spacing is None:
         remarks.append("The size of a pixel is not known: uncalibrated.")
-    elif first.spacing_at_detector:
-        remarks.append("Lengths are those at the detector, not in the patient.")
+    elif not stack.calibrated:
+        down, along = first.spacing
+        remarks.append(f"A pixel is {along:.4g} x {down:.4g} mm{_WHERE[first.spacing_at]}.")
+    elif first.spacing_at:
+        remarks.append(_MEASURED[first.spacing_at])
     return remarks

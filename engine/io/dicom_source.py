@@ -127,8 +127,8 @@ def check_source(path: Path, case: Case) -> Stack:
     stack = source_stack(case)
     if not stack.calibrated:
         raise UserError(
-            f"{path.name} can't be written: the frames of {case.name} follow in time at one place, "
-            "which a mask in DICOM can't tell apart.",
+            f"{path.name} can't be written: the frames of {case.name} have no places of their "
+            "own, and a mask in DICOM is told by places.",
             hint="Export the mask as PNG or NIfTI.",
         )
     if any(image.spacing is None for image in stack.images):

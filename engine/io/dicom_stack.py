@@ -20,6 +20,7 @@ _ROUNDING_MM = 0.01
 _DRIFT_MM = 0.1
 _TILT_DEGREES = 0.2
 _CROSS_SECTIONS = ("CT", "MR", "PT")
+_MOVING = ("XA", "RF", "US", "IVUS", "ES", "XC", "OP", "GM")  # of which films are taken
 _SPLIT = "Copy the images that belong together into a folder of their own."
 
 
@@ -159,7 +160,12 @@ def _film(images: Sequence[ImageHeader]) -> Stack:
     """Frames one after the other, as slices; their distance is time, not millimetres."""
     row, column, normal = np.eye(3)
     flat = _from_vectors(row, column, normal, np.zeros(3), replace(images[0], spacing=None))
-    remark = f"{len(images)} frames of one place: they follow in time, and have no size in mm."
+    first, count = images[0], len(images)
+    if first.position is None and first.modality not in _MOVING:
+        remark = f"{count} frames that do not say where they lie: they are shown in their order"
+    else:
+        remark = f"{count} frames of one place: they follow in time"
+    remark += ", and lengths are counted in pixels."
     places = tuple(range(len(images)))
     return Stack(tuple(images), places, flat, (), (remark,), oriented=False, calibrated=False)
 
@@ -172,7 +178,6 @@ def _known(vector: Vector | None) -> Vector:
 
 def _check_alike(images: Sequence[ImageHeader], name: str) -> None:
     """Same size, kind of pixel, direction and spacing, or a sentence that says what differs."""
-    first = images[0]
     if len({image.shape for image in images}) > 1:
         sizes = sorted({f"{i.shape[1]} x {i.shape[0]}" for i in images})
         raise UserError(
@@ -186,8 +191,13 @@ def _check_alike(images: Sequence[ImageHeader], name: str) -> None:
             raise UserError(
                 f"The series in {name} mixes images of {' and '.join(found)}.", hint=_SPLIT
             )
-    if len(images) == 1:
-        return
+    if len(images) > 1:
+        _check_one_lattice(images, name)
+
+
+def _check_one_lattice(images: Sequence[ImageHeader], name: str) -> None:
+    """Places are known, directions and spacing the same."""
+    first = images[0]
     lacks = {
         "where they lie": any(i.position is None or i.along_row is None for i in images),
         "how large their pixels are": any(i.spacing is None for i in images),

@@ -75,14 +75,33 @@ def test_missing_groups_and_cut_frames_are_refused(tmp_path):
 
 
 def test_frames_without_a_place_are_a_film(tmp_path):
-    ds = plain().dataset(0)
-    ds.NumberOfFrames, ds.Modality = 6, "XA"
-    del ds.ImagePositionPatient, ds.ImageOrientationPatient
-    ds.PixelData = plain().pixels.tobytes()
-    case = open_case(saved(ds, tmp_path / "film.dcm"))
+    case = open_case(saved(film("XA", ImagerPixelSpacing=[0.7, 0.9]), tmp_path / "film.dcm"))
     assert np.array_equal(case.scan.array, plain().pixels)
     assert not case.scan.grid.calibrated and not case.scan.grid.oriented
-    assert "follow in time" in case.warnings[0]
+    assert "follow in time, and lengths are counted in pixels" in case.warnings[0]
+    assert case.warnings[1] == "A pixel is 0.9 x 0.7 mm at the detector."
+
+
+def film(modality, **values):
+    """Six frames that do not say where they lie."""
+    ds = plain().dataset(0)
+    ds.NumberOfFrames, ds.Modality = 6, modality
+    del ds.ImagePositionPatient, ds.ImageOrientationPatient
+    ds.PixelData = plain().pixels.tobytes()
+    for name, value in values.items():
+        setattr(ds, name, value)
+    return ds
+
+
+def test_frames_of_other_kinds_are_not_said_to_follow_in_time(tmp_path):
+    case = open_case(saved(film("NM"), tmp_path / "tomogram.dcm"))
+    assert case.warnings[0].startswith("6 frames that do not say where they lie: they are shown")
+
+
+def test_what_is_cut_into_tiles_is_refused_whatever_its_class(tmp_path):
+    assert "cut into tiles" in refused(
+        saved(film("SM", TotalPixelMatrixColumns=12), tmp_path / "t")
+    )
 
 
 def taken_twice(tmp_path):

@@ -327,7 +327,7 @@ def test_frames_of_one_place_are_no_dicom_mask(tmp_path, form):
     ds.save_as(tmp_path / "film.dcm", enforce_file_format=True)
     case = open_case(tmp_path / "film.dcm")
     draw(case, BOXES[0])
-    with pytest.raises(UserError, match="follow in time"):
+    with pytest.raises(UserError, match="no places of their own"):
         save_mask(case, tmp_path / "m.dcm", form=form)
 
 

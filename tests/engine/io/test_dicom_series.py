@@ -19,6 +19,7 @@ from phantoms import (
     rotation,
     same_positions,
 )
+from pydicom.dataset import Dataset
 
 from engine.errors import Cancelled
 from engine.io import list_cases, open_case, save_mask
@@ -84,6 +85,33 @@ def test_values_are_hounsfield_units_with_the_files_window(tmp_path):
     assert scan.array.dtype == np.int16 and scan.slope == 1 and scan.intercept == -1024
     assert scan.real(scan.array).max() == 40.0
     assert scan.padding == -2000
+
+
+def test_the_first_window_that_is_one_is_taken(tmp_path):
+    tags = {"WindowCenter": [40, 300], "WindowWidth": [0, 1500]}
+    assert open_case(plain(1, tags=tags).write(tmp_path / "s")).scan.window == (300.0, 1500.0)
+
+
+def test_only_a_scale_makes_hounsfield_units(tmp_path):
+    report = plain(1).dataset(0)
+    del report.RescaleSlope, report.RescaleIntercept
+    report.save_as(tmp_path / "report.dcm", enforce_file_format=True)
+    assert open_case(tmp_path / "report.dcm").scan.unit == ""
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [30, 0, 16])
+    table.add_new("LUTData", "OW", np.arange(100, 130, dtype=np.uint16).tobytes())
+    for kind, unit in (("HU", "HU"), ("OD", "")):
+        table.ModalityLUTType = kind
+        report.ModalityLUTSequence = [table]
+        report.save_as(tmp_path / f"{kind}.dcm", enforce_file_format=True)
+        scan = open_case(tmp_path / f"{kind}.dcm").scan
+        assert (scan.unit, scan.array.max()) == (unit, 129)
+
+
+def test_a_mosaic_of_slices_says_so(tmp_path):
+    tags = {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"], "Modality": "MR"}
+    case = open_case(plain(1, tags=tags).write(tmp_path / "s"))
+    assert "mosaic of many slices" in case.warnings[0]
 
 
 def test_slopes_that_differ_are_applied_slice_by_slice(tmp_path):
