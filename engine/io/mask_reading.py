@@ -195,8 +195,19 @@ def _read_slice(path: Path, scan: Volume) -> Labels:
 
 
 def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
-    """A folder of ``NAME_0007.png``, and one of its files; slices without a file stay empty."""
+    """A folder of ``NAME_0007.png``, and one of its files; slices without a file stay empty.
+
+    Of a picture there is ``NAME.png``, maybe among those of other pictures.
+    """
     scan = case.scan
+    if scan.is_picture:
+        own = folder / f"{file_stem(case.name)}.png"
+        if not own.is_file():
+            raise UserError(
+                f"The folder {folder.name} holds no mask of {case.name}, which is a picture.",
+                hint=f"Open the mask's own file, or a folder with {own.name}.",
+            )
+        return _read_slice(own, scan)[None], own
     with reading(folder):
         files = {p: SLICE_NUMBER.search(p.name) for p in folder.iterdir()}
     by_stem: dict[str, dict[int, Path]] = {}
@@ -206,7 +217,8 @@ def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
     found = _of_case(folder, by_stem, file_stem(case.name))
     if not found or max(found) >= scan.slice_count:
         raise UserError(
-            f"The folder {folder.name} holds no mask of this scan ({scan.slice_count} slices).",
+            f"The folder {folder.name} holds no mask of {case.name}, "
+            f"which has {scan.slice_count} slice{'s' * (scan.slice_count > 1)}.",
             hint="The PNGs of a mask are named NAME_0000.png, NAME_0001.png and so on.",
         )
     array = np.zeros(scan.grid.shape, dtype=np.uint8)

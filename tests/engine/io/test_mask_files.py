@@ -73,6 +73,20 @@ def test_a_picture_mask_goes_into_a_folder_under_its_own_stem(picture, tmp_path)
     assert labels is not None and [label.name for label in labels] == ["part 1", "part 2"]
 
 
+def test_a_folder_of_masks_gives_each_picture_its_own(picture, tmp_path):
+    pixels = np.asarray(Image.open(picture.source))
+    drawn = []
+    for number in (0, 1):
+        Image.fromarray(pixels + np.uint8(number)).save(tmp_path / f"frame_{number:04d}.png")
+        case = open_case(tmp_path / f"frame_{number:04d}.png")
+        draw(case, np.s_[0:1, number : number + 2, 0:3])
+        save_mask(case, tmp_path / "masks")
+        drawn.append(case)
+    for case in drawn:
+        assert np.array_equal(read_mask(tmp_path / "masks", case)[0], case.label_map.array)
+    assert "no mask of eye" in refused(read_mask, tmp_path / "masks", picture)
+
+
 def test_a_volume_becomes_one_png_a_slice_and_opens_again(volume, tmp_path):
     written = save_mask(volume, tmp_path / "masks", overlay=True)
     names = [p.name for p in written]
