@@ -1,4 +1,4 @@
-"""The status line: what is under the pointer, the slice, the model, the device."""
+"""The status line: what is being done, what is under the pointer, the model, the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MESSAGE_MS = 6000
 
 
 class StatusLine:
-    """Permanent fields on the right, passing words on the left."""
+    """Permanent fields on the right; on the left passing words, else what is under way."""
 
     def __init__(self, window: QMainWindow, context: Context, notifier: Notifier) -> None:
         self._context = context
@@ -25,10 +25,24 @@ class StatusLine:
             label.setMinimumWidth(width)
             label.setContentsMargins(10, 2, 10, 2)
             self._bar.addPermanentWidget(label)
+        self._under_way = ""
         notifier.status.connect(self._say)
+        context.under_way.changed.connect(self._follow)
+        self._bar.messageChanged.connect(self._message_changed)
 
     def _say(self, text: str) -> None:
         self._bar.showMessage(text, MESSAGE_MS)
+
+    def _follow(self, text: str) -> None:
+        """How far something is; words that were said just now are left time to be read."""
+        shown = self._bar.currentMessage()
+        before, self._under_way = self._under_way, text
+        if shown in ("", before):
+            self._bar.showMessage(text)
+
+    def _message_changed(self, shown: str) -> None:
+        if not shown and self._under_way:
+            self._bar.showMessage(self._under_way)
 
     def show_pointer(self, voxel: tuple[int, int, int] | None) -> None:
         """The value under the pointer; None clears."""

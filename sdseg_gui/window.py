@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 
 from engine.domain.manifest import RESEARCH_USE
 from engine.models.store import list_models
-from sdseg_gui.actions.cases import open_paths, show_case
+from sdseg_gui.actions.cases import open_paths
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.finetuning import count_cases, describe
 from sdseg_gui.actions.models import (
@@ -25,6 +25,7 @@ from sdseg_gui.actions.models import (
     does_not_fit,
     set_model,
 )
+from sdseg_gui.actions.opening import show_case, stop_opening
 from sdseg_gui.actions.projects import may_leave
 from sdseg_gui.canvas.slice_canvas import SliceCanvas
 from sdseg_gui.dialogs.unsaved import Answer, ask_unsaved
@@ -293,8 +294,13 @@ class MainWindow(QMainWindow):
         return super().eventFilter(watched, event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Esc drops an unfinished shape; while a job runs, its command takes the key."""
-        if event.key() == Qt.Key.Key_Escape and self.canvas.cancel_shape():
+        """Esc drops an unfinished shape, else stops an opening.
+
+        While a segmentation runs, its command takes the key.
+        """
+        if event.key() == Qt.Key.Key_Escape and (
+            self.canvas.cancel_shape() or stop_opening(self.context)
+        ):
             event.accept()
             return
         super().keyPressEvent(event)

@@ -15,6 +15,7 @@ from sdseg_gui.jobs import Job, JobRunner
 from sdseg_gui.notify import Notifier
 from sdseg_gui.session import Session
 from sdseg_gui.settings import Settings
+from sdseg_gui.under_way import UnderWay
 from sdseg_gui.view_state import ViewState
 
 
@@ -58,6 +59,7 @@ class Context:
         window: parent of dialogs.
         loader, reader, engine, training: the worker threads for files, for the slices of the open
             series, for the model, and for the child process that fine-tunes one.
+        under_way: what is being done for long, and how far it is.
         finetune: what is known of fine-tuning.
         models: installed models.
         chosen_model: name of the model to use, or "" before one is chosen.
@@ -82,6 +84,7 @@ class Context:
     finetune: FinetuneState
     door: EngineDoor
     models: list[ModelEntry]
+    under_way: UnderWay = field(default_factory=UnderWay)
     chosen_model: str = ""
     targets: dict[str, str] = field(default_factory=dict[str, str])
     choice: ModelChoice | None = None

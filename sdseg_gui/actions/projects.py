@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QFileDialog
 
 from engine.errors import UserError
 from engine.io.project import PROJECT_SUFFIX
-from sdseg_gui.actions.cases import show_case
 from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.opening import give_up_opening, show_case
 from sdseg_gui.actions.registry import handles
 from sdseg_gui.dialogs.unsaved import Answer, ask_save
 
@@ -28,6 +28,7 @@ def open_project(context: Context, path: str | Path = "", discard: bool = False)
     chosen = str(path) or QFileDialog.getOpenFileName(context.window, "Open project", "", FILTER)[0]
     if not chosen:
         return
+    give_up_opening(context)
     try:
         index = context.session.load(Path(chosen))
     except UserError as error:

@@ -42,11 +42,13 @@ class Reading(QObject):
 
     def pause(self) -> None:
         """Stops after the slice that is being read; `go_on` may follow."""
+        self._context.under_way.end(READING)
         if self._job is not None:
             self._job.cancel()
 
     def _tell(self, done: int, total: int) -> None:
-        self._context.notifier.say(f"Reading {self._begun.case.name}: {done} of {total}")
+        text = f"Reading {self._begun.case.name}: {done} of {total}"
+        self._context.under_way.tell(READING, text)
 
     def _done(self, _nothing: object) -> None:
         """The window of a few slices stays, if nothing tells against it now that all are there."""
@@ -73,6 +75,7 @@ class Reading(QObject):
 
     def _end(self) -> None:
         self._context.document.case_opened.disconnect(self._leave)
+        self._context.under_way.end(READING)
         self._context.reading = None
         self.deleteLater()
 

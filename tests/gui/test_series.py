@@ -77,6 +77,7 @@ def test_a_folder_that_is_opened_again_adds_no_rows(window, idle, tmp_path) -> N
 def test_time_points_are_asked_for_in_a_bar(window, idle, tmp_path) -> None:
     first = Series(distinct((4, 20, 30)))
     later = Series(first.pixels + np.int16(7), uid=first.uid, study=first.study)
+    first.tags, later.tags = ({"AcquisitionNumber": n} for n in (1, 2))
     first.write(tmp_path / "s", [f"a{n}" for n in range(4)])
     later.write(tmp_path / "s", [f"b{n}" for n in range(4)])
     window.commands["case.open"].trigger(path=tmp_path / "s")
