@@ -73,14 +73,16 @@ def read_rtstruct(
         if len(rois) > _MOST:
             raise UserError(f"{path.name} holds {len(rois)} structures; {_MOST} can be opened.")
         labels = {int(roi.ROINumber): n for n, roi in enumerate(rois, start=1)}
+        names = {n: text_of(roi.get("ROIName")) or str(n) for n, roi in enumerate(rois, start=1)}
         found, tally = np.zeros(case.scan.grid.shape, dtype=np.uint8), _Tally()
         for structure in ds.get("ROIContourSequence") or []:
             label = labels.get(int(structure.get("ReferencedROINumber") or 0))
             if label is not None:
-                _draw(path, found, _sorted(structure, case, tally), label, overlap)
+                contours = _sorted(structure, case, tally)
+                _draw(path, found, contours, label, overlap)
+                _tell_of_stripes(path, contours, names[label], tell)
         tally.close(path, case, tell)
         tell_of_another(path, case, names_in_rtstruct(ds, rois), names_of_scan(case), tell)
-        names = {n: text_of(roi.get("ROIName")) or str(n) for n, roi in enumerate(rois, start=1)}
         return found, names
 
 
@@ -189,6 +191,18 @@ def _on_slice(points: Points, case: Case, tally: _Tally) -> _Contour | None:
         return None
     tally.cut += bool((low <= -1).any() or (high >= size).any())  # centres of pixels are cut off
     return _Contour(axis, index, np.ascontiguousarray(flat))
+
+
+def _tell_of_stripes(path: Path, contours: Sequence[_Contour], name: str, tell: Tell) -> None:
+    """Says if a structure leaves out slices all along, as one drawn on thicker slices does."""
+    slices = sorted({(contour.axis, contour.index) for contour in contours})
+    axis = slices[0][0] if slices else 0
+    gaps = np.diff([index for along, index in slices if along == axis])
+    if gaps.size and gaps.min() > 1:
+        tell(
+            f"{name} in {path.name} is drawn on {gaps.size + 1} slices, none beside another: "
+            "those between stay empty."
+        )
 
 
 def _draw(

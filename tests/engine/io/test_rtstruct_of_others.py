@@ -134,6 +134,20 @@ def test_a_structure_set_wholly_outside_of_the_scan_is_refused(tmp_path, rtstruc
         read_mask(rtstruct, open_case(above.write(tmp_path / "above")))
 
 
+@pytest.mark.parametrize(
+    ("slices", "is_told"), [((0, 2, 4), True), ((1, 5), True), ((0, 1, 4), False), ((3,), False)]
+)
+def test_what_was_drawn_on_thicker_slices_is_told(case, rtstruct, slices, is_told):
+    path = with_contours(rtstruct, *[SQUARE] * len(slices), slices=slices)
+    array, said = told(path, case)
+    assert np.flatnonzero(array.any(axis=(1, 2))).tolist() == list(slices)
+    text = (
+        f"part 1 in rt.dcm is drawn on {len(slices)} slices, none beside another: "
+        "those between stay empty."
+    )
+    assert said == [text] * is_told
+
+
 @pytest.mark.parametrize("kind", ["POINT", "OPEN_PLANAR"])
 def test_points_and_open_lines_are_told(case, rtstruct, kind):
     array, said = told(with_contours(rtstruct, SQUARE, kind=kind), case)
