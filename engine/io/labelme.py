@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from engine.domain.case import Case
 from engine.errors import UserError
@@ -21,6 +24,8 @@ _VERSION = "5.0.0"  # of the file's layout
 _CENTRE = 0.5  # labelme counts from the corner of the first pixel, we from its centre
 _MAX_BYTES = 256 * 2**20
 _MOST = 255
+_LINES = ("point", "line", "linestrip", "points")  # they mark no area
+_AREAS = ("polygon", "rectangle", "oriented_rectangle", "rotation", "quadrilateral")  # by corners
 _CORNERS = 720  # of a circle: within a twentieth of a pixel up to a radius of 5,000
 
 
@@ -83,7 +88,7 @@ def _shape(name: str, points: Points) -> dict[str, Any]:
 def read_labelme(
     path: Path, case: Case, overlap: str = "", tell: Tell = lambda _: None
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Polygons, rectangles and circles as labels, numbered as their names first stand in the file.
+    """Polygons, rectangles, circles and masks as labels, numbered as their names first stand there.
 
     Args:
         path: of the file.
@@ -109,7 +114,7 @@ def read_labelme(
             number = numbers.setdefault(str(entry["label"]), len(numbers) + 1)
             if number > _MOST:
                 raise UserError(f"{path.name} holds more than {_MOST} labels.")
-            rows, columns = np.nonzero(fill([_polygon(path, entry)], shape))
+            rows, columns = np.nonzero(_pixels(path, entry, shape))
             empty += not rows.size
             place = np.stack([columns, rows, np.zeros_like(rows)])
             put_labels(path, plane, place, np.full(rows.size, number, dtype=np.uint8), overlap)
@@ -138,21 +143,45 @@ def _shapes(path: Path, case: Case) -> list[dict[str, Any]]:
     return list(content["shapes"])
 
 
-def _polygon(path: Path, entry: dict[str, Any]) -> Points:
-    points = np.array(entry["points"], dtype=np.float64).reshape(-1, 2) - _CENTRE
+def _pixels(path: Path, entry: dict[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """What one shape marks, ``[rows, columns]``."""
     kind = entry.get("shape_type") or "polygon"
+    points = np.array(entry["points"], dtype=np.float64).reshape(-1, 2)
     if not np.isfinite(points).all():
         raise UserError(f"{path.name} is damaged: it holds a point without coordinates.")
-    if kind == "rectangle" and len(points) == 2:
-        (x0, y0), (x1, y1) = points
-        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    if kind in _LINES:
+        return np.zeros(shape, dtype=np.bool_)
+    if kind == "mask":
+        return _stamped(entry["mask"], points[0], shape)
     if kind == "circle" and len(points) == 2:  # its centre and a point of it
-        angles = np.linspace(0.0, 2.0 * np.pi, _CORNERS, endpoint=False)
-        radius = np.linalg.norm(points[1] - points[0])
-        return points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    if kind not in ("polygon", "rectangle", "point", "line"):
+        return fill([_circle(*(points - _CENTRE))], shape)
+    if kind not in _AREAS:
         raise UserError(
             f"{path.name} holds a shape of kind {kind}, which can't be opened.",
-            hint="Polygons, rectangles and circles can be opened.",
+            hint="Polygons, rectangles, circles and masks can be opened.",
         )
-    return points
+    if kind == "rectangle" and len(points) == 2:
+        (x0, y0), (x1, y1) = points
+        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    return fill([points - _CENTRE], shape)
+
+
+def _circle(centre: Points, rim: Points) -> Points:
+    angles = np.linspace(0.0, 2.0 * np.pi, _CORNERS, endpoint=False)
+    radius = np.linalg.norm(rim - centre)
+    return centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _stamped(text: str, corner: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask as labelme keeps it: a PNG of a part of the picture, and its upper left pixel."""
+    with Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"]) as image:
+        if image.width > shape[1] or image.height > shape[0]:
+            raise ValueError("a part is not larger than the whole")
+        part = np.asarray(image.convert("L")) > 0
+    marked = np.zeros(shape, dtype=np.bool_)
+    left, top = corner.astype(int).tolist()
+    rows, columns = np.nonzero(part)
+    rows, columns = rows + top, columns + left
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    marked[rows[inside], columns[inside]] = True
+    return marked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 
 import numpy as np
@@ -226,9 +228,9 @@ def test_a_picture_drawn_by_labelme_opens(picture, tmp_path):
     expected[1:4, 2:6], expected[5:8, 7:11] = 1, 2
     assert np.array_equal(array[0], expected)
     assert labels is not None and [x.name for x in labels] == ["a", "b"]
-    shapes[1]["shape_type"] = "linestrip"
+    shapes[1]["shape_type"] = "cuboid"
     path.write_text(json.dumps(said))
-    assert "linestrip" in refused(read_mask, path, picture)
+    assert "cuboid" in refused(read_mask, path, picture)
     shapes[1] = {"label": "b", "points": [[1, 2], [float("nan"), 3]], "shape_type": "rectangle"}
     path.write_text(json.dumps(said))
     assert "without coordinates" in refused(read_mask, path, picture)
@@ -239,6 +241,44 @@ def test_a_picture_drawn_by_labelme_opens(picture, tmp_path):
     for text in ("[]", "{", '{"format": "sdseg-manifest"}'):
         path.write_text(text)
         assert "x.json" in refused(read_mask, path, picture)
+
+
+def stamp(values):
+    """As labelme keeps a mask."""
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, format="PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def test_masks_turned_rectangles_and_lines_of_newer_labelme_files(picture, tmp_path):
+    part = np.array([[1, 0, 1], [1, 1, 0]], np.uint8)
+    square = [[4, 5], [6, 3], [8, 5], [6, 7]]
+    shapes = [
+        {"label": "a", "points": [[1, 2], [3, 3]], "shape_type": "mask", "mask": stamp(part)},
+        {
+            "label": "b",
+            "points": [[10.9, 8], [12, 9]],
+            "shape_type": "mask",
+            "mask": stamp(part > 0),
+        },
+        {"label": "c", "points": square, "shape_type": "oriented_rectangle"},
+        {"label": "c", "points": [[0, 0], [9, 0], [9, 2]], "shape_type": "linestrip"},
+        {"label": "c", "points": [[0, 0], [9, 0]], "shape_type": "line"},
+    ]
+    said = {"shapes": shapes, "imageHeight": 9, "imageWidth": 12}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(said))
+    told: list[str] = []
+    array, _ = read_mask(path, picture, tell=told.append)
+    rows, columns = np.indices((9, 12)) + 0.5
+    expected = np.where(np.abs(rows - 5) + np.abs(columns - 6) <= 2, 3, 0)
+    expected[2:4, 1:4], expected[8, 10] = part, 2
+    assert np.array_equal(array[0], expected)
+    assert told == ["2 of the 5 shapes in x.json mark no pixel."]
+    for damaged in ("no PNG", stamp(np.ones((9, 13), np.uint8))):
+        shapes[0]["mask"] = damaged
+        path.write_text(json.dumps(said))
+        assert "x.json can't be read" in refused(read_mask, path, picture)
 
 
 def test_other_shapes_of_labelme_open_too(picture, tmp_path):
