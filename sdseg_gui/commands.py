@@ -54,6 +54,8 @@ COMMANDS: tuple[Command, ...] = (
             "Open a saved mask of this case to correct it", whole=True),
     Command("case.previous", "P&revious case", "&File", ("A",), "Go to the previous case of the list", "previous"),
     Command("case.next", "&Next case", "&File", ("D",), "Go to the next case of the list", "next"),
+    Command("case.remove", "Remove from the &list", "&File", (),
+            "Take a case from the list; its file stays. Also Delete in the list"),
     Command("case.stop_opening", "S&top opening", "&File", (),
             "Stop looking at files or opening a case; the one that is shown stays. Also Esc"),
     Command("project.open", "Open &project ...", "&File", ("Ctrl+Shift+P",), "Open a saved project"),

@@ -10,6 +10,7 @@ from PySide6.QtCore import QLockFile, QObject, Signal
 
 from engine.domain.case import Case
 from engine.domain.manifest import ModelUse
+from engine.domain.review import ReviewState
 from engine.errors import UserError
 from engine.io.project import (
     CaseEntry,
@@ -119,6 +120,29 @@ class Session(QObject):
             places.append(place)
         self.cases_changed.emit()
         return places
+
+    def has_work(self, item: CaseItem) -> bool:
+        """True if a row holds labels, a box or a review state, saved or not."""
+        case = self._document.case if item is self.current_item else item.left
+        work = case or item.entry
+        return work is not None and (
+            len(work.labels) > 0 or work.box is not None or work.review is not ReviewState.NEW
+        )
+
+    def is_unsaved(self, item: CaseItem) -> bool:
+        """True if work on a row is on no disk."""
+        return item.dirty or (item is self.current_item and self._document.is_dirty)
+
+    def remove(self, index: int) -> None:
+        """Takes a row from the list, with the work on it; its file stays."""
+        if index == self.current:
+            self.close_case()
+        del self.items[index]
+        if index < self.current:
+            self.current -= 1
+        self._note_list_changed()
+        self.cases_changed.emit()
+        self.state_changed.emit()
 
     def keep_current(self) -> CaseItem | None:
         """Remembers the open case's work in its row, before another case is shown.

@@ -182,6 +182,7 @@ class MainWindow(QMainWindow):
         self._box_rest.timeout.connect(self._measure_box)
         self.canvas.pointer_moved.connect(self.status_line.show_pointer)
         self.cases_panel.chosen.connect(self._show_case)
+        self.cases_panel.remove_asked.connect(self._remove_case)
         self.labels_panel.add_asked.connect(self._add_label)
         self.segment_panel.asked.connect(self._trigger)
         self.segment_panel.model_chosen.connect(self._choose_model)
@@ -196,6 +197,9 @@ class MainWindow(QMainWindow):
 
     def _show_case(self, index: int) -> None:
         show_case(self.context, index)
+
+    def _remove_case(self, index: int) -> None:
+        self.commands["case.remove"].trigger(row=index)
 
     def _add_label(self) -> None:
         self.commands["label.add"].trigger()

@@ -8,7 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.domain.case import Case
-from engine.io.kinds import ITK_OUT, NIFTI_OUT, PICTURE_SUFFIXES, natural_key, stem_of, suffix_of
+from engine.io.kinds import (
+    ITK_OUT,
+    NIFTI_OUT,
+    PICTURE_SUFFIXES,
+    kind_by_name,
+    looks_like_dicom,
+    natural_key,
+    stem_of,
+    suffix_of,
+)
 from engine.io.listing import MASK_WORDS, OVERLAY_SUFFIX, manifest_of, mask_names
 from engine.io.manifests import read_source_sha256, scan_sha256
 
@@ -49,6 +58,23 @@ def masks_beside(case: Case) -> list[Path]:
     certain = [path for path in found if _is_of(path, case)]
     others = [p for p in found if p not in certain and not manifest_of(p).is_file()]
     return [*certain, *others]
+
+
+def is_mask_of(path: Path, case: Case) -> bool:
+    """True for a file that is a mask of this case: what it names, its manifest or its name says so.
+
+    A segmentation or structure set from DICOM counts wherever it lies, unless it names another
+    series; so does a mask that this program wrote of the very same scan.
+    """
+    if not path.is_file() or path.absolute() == case.source.absolute():
+        return False
+    if kind_by_name(path) is None and looks_like_dicom(path):
+        from engine.io.dicom_beside import names_case
+
+        return case.scan.stored.format == "dicom" and names_case(path, case)
+    if case.scan.stored.format == "dicom" and not case.scan.is_complete:
+        return False  # the manifest names all of its voxels
+    return _is_of(path, case) or path.absolute() in {p.absolute() for p in masks_beside(case)}
 
 
 def _endings(case: Case) -> tuple[str, ...]:

@@ -28,6 +28,11 @@ def masks_of(case: Case) -> list[Path]:
     return [path for path in find_series(case.source).others if _is_mask(path, series)]
 
 
+def names_case(path: Path, case: Case) -> bool:
+    """True for a segmentation or structure set that names the series of a case, or none."""
+    return _is_mask(path, split_selection(case.scan.stored.series)[0])
+
+
 def _is_mask(path: Path, series: str) -> bool:
     try:
         ds = read_elements(path, _TAGS, pixels=False)

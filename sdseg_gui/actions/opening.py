@@ -184,9 +184,8 @@ def _show(context: Context, item: CaseItem, begun: BegunCase) -> None:
     case = begun.case
     if item not in context.session.items:
         return
-    for key in ("case", "mask", "error", *OF_A_SEGMENTATION):  # they speak of the case before
-        context.notifier.clear(key)
-    context.choice = context.failed_row = None
+    clear_notices(context)
+    context.failed_row = None
     _keep_current(context)
     context.view.reset_for(case)
     context.session.show_case(context.session.items.index(item), case)
@@ -202,6 +201,13 @@ def _show(context: Context, item: CaseItem, begun: BegunCase) -> None:
     reading.failed.connect(lambda error: _give_up(context, item, error))
     reading.go_on()
     context.changed()
+
+
+def clear_notices(context: Context) -> None:
+    """What is said, and was measured, of the case that is left."""
+    for key in ("case", "mask", "error", *OF_A_SEGMENTATION):
+        context.notifier.clear(key)
+    context.choice = None
 
 
 def _all_is_there(context: Context, case: Case) -> None:

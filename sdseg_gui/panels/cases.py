@@ -9,7 +9,7 @@ import numpy as np
 import qimage2ndarray
 from numpy.typing import NDArray
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QPainter, QPixmap
+from PySide6.QtGui import QAction, QIcon, QKeySequence, QPainter, QPixmap
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStackedWidget, QVBoxLayout, QWidget
 
 from engine.domain.case import Case
@@ -19,6 +19,7 @@ from engine.imaging.overlay import draw_overlay
 from engine.imaging.window_level import default_window, to_8bit
 from engine.io import open_case, open_middle
 from engine.io.kinds import Kind, kind_by_name
+from sdseg_gui.commands import BY_ID
 from sdseg_gui.document import Document
 from sdseg_gui.jobs import JobHandle, JobRunner
 from sdseg_gui.panels.parts import faint
@@ -33,9 +34,11 @@ class CasesPanel(QWidget):
 
     Signals:
         chosen: index of the case that the user picked.
+        remove_asked: index of one that is to go from the list.
     """
 
     chosen = Signal(int)
+    remove_asked = Signal(int)
 
     def __init__(
         self,
@@ -52,6 +55,8 @@ class CasesPanel(QWidget):
         self._list.setUniformItemSizes(True)
         self._list.setAccessibleName("Cases")
         self._list.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._list.addAction(self._remove_action())
+        self._list.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         empty = faint(
             "No case is open.\n\nDrop a picture, a folder or a DICOM series into the window, or "
             "press Ctrl+O."
@@ -70,6 +75,18 @@ class CasesPanel(QWidget):
         session.current_changed.connect(self._select)
         document.review_changed.connect(self._refresh_current)
         document.history_changed.connect(self._history_changed)
+
+    def _remove_action(self) -> QAction:
+        """In the context menu of a row, and by its key while the list has the keyboard."""
+        action = QAction(BY_ID["case.remove"].plain_title, self._list)
+        action.setShortcut(QKeySequence("Del"))
+        action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+        action.triggered.connect(self._ask_to_remove)
+        return action
+
+    def _ask_to_remove(self) -> None:
+        if self._list.currentRow() >= 0:
+            self.remove_asked.emit(self._list.currentRow())
 
     def _clicked(self, item: QListWidgetItem) -> None:
         self.chosen.emit(self._list.row(item))
