@@ -11,8 +11,7 @@ import numpy as np
 
 from engine.domain.grid import Affine
 from engine.errors import UserError
-from engine.io.kinds import suffix_of
-from engine.io.voxel_file import FROM_END, VoxelFile, file_beside, read_head
+from engine.io.voxel_file import FROM_END, VoxelFile, files_beside, read_head
 
 _LAST = re.compile(rb"^ElementDataFile\s*[=:][^\n]*\n?", re.MULTILINE)
 _TYPES = {
@@ -45,10 +44,11 @@ def read_metaimage_header(path: Path) -> VoxelFile:
     if len(sizes) != count or words.get("ObjectType", "Image") != "Image":
         raise ValueError("as many sizes as dimensions")
     parts = int(words.get("ElementNumberOfChannels", 1))
-    data_path, offset = _data(path, words, last.end())
+    listed = start[last.end() :].decode("utf-8", "replace").split("\n")
+    pieces = _pieces(path, words, last.end(), [n.strip() for n in listed if n.strip()], sizes)
     binary, packed = _yes(words, "BinaryData", "True"), _yes(words, "CompressedData", "False")
     return VoxelFile(
-        path, data_path, offset, "zlib" if packed else "raw" if binary else "text",
+        path, pieces, "zlib" if packed else "raw" if binary else "text",
         _dtype(path, words), sizes if parts == 1 else (parts, *sizes), _affine(words, count),
         channels=None if parts == 1 else 0,
         time=3 + (parts != 1) if count == 4 else None,
@@ -126,15 +126,18 @@ def _dtype(path: Path, words: dict[str, str]) -> np.dtype:
     return np.dtype((">" if is_big else "<") + code)
 
 
-def _data(path: Path, words: dict[str, str], head: int) -> tuple[Path, int]:
-    """The file with the voxels, and where they begin."""
+def _pieces(
+    path: Path, words: dict[str, str], head: int, listed: list[str], sizes: tuple[int, ...]
+) -> tuple[tuple[Path, int], ...]:
+    """The files with the voxels, and where they begin in each."""
     name = words["ElementDataFile"]
     if name.upper() == "LOCAL":
-        return path, head
-    if not name or suffix_of(path) == ".mha":
+        return ((path, head),)
+    if not name:
         raise UserError(f"{path.name} does not say where its voxels are: it is damaged.")
     skipped = int(words.get("HeaderSize", 0))
-    return file_beside(path, name), skipped if skipped >= 0 else FROM_END
+    start = skipped if skipped >= 0 else FROM_END
+    return tuple((file, start) for file in files_beside(path, name, listed, sizes))
 
 
 def _affine(words: dict[str, str], count: int) -> Affine:

@@ -14,7 +14,7 @@ from engine.domain.grid import Affine
 from engine.errors import UserError
 from engine.io.headers import other_unit
 from engine.io.kinds import suffix_of
-from engine.io.voxel_file import FROM_END, MOST_HEADER, VoxelFile, file_beside, read_head
+from engine.io.voxel_file import FROM_END, MOST_HEADER, VoxelFile, files_beside, read_head
 
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -36,7 +36,7 @@ _TYPES = {
 _TYPE_OF = {name: code for code, names in _TYPES.items() for name in names}
 _ENCODINGS = {
     "raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2",
-    "text": "text", "txt": "text", "ascii": "text",
+    "text": "text", "txt": "text", "ascii": "text", "hex": "hex",
 }  # fmt: skip
 # To RAS+ from the spaces that name the patient's sides.
 _SPACES = {
@@ -71,16 +71,16 @@ def read_nrrd_header(path: Path) -> VoxelFile:
         head = read_head(path, _ENDS[1])
     if head[:4] != b"NRRD":
         raise UserError(f"{path.name} is not an NRRD file, whatever its name says.")
-    fields, words = _lines(head.decode("utf-8", "replace"))
+    fields, words, listed = _lines(head.decode("utf-8", "replace"))
     sizes = tuple(int(n) for n in fields["sizes"].split())
     if len(sizes) != int(fields["dimension"]):
         raise ValueError("as many sizes as dimensions")
     channels, time, inside = _axes(path, fields, len(sizes))
-    data_path, offset = _data(path, fields, head)
     return VoxelFile(
-        path, data_path, offset, _encoding(path, fields), _dtype(path, fields), sizes,
+        path, _pieces(path, fields, head, listed, sizes), _encoding(path, fields),
+        _dtype(path, fields), sizes,
         _affine(fields, inside, [sizes[axis] for axis in inside]),
-        skipped=max(0, int(fields.get("byteskip", 0))) if offset != FROM_END else 0,
+        skipped=max(0, int(fields.get("byteskip", 0))),
         channels=channels,
         time=time,
         oriented=_space_name(fields) in _SPACES,
@@ -125,11 +125,15 @@ def _unescaped(value: str) -> str:
     return _ESCAPED.sub(lambda hit: "\n" if hit[1] == "n" else "\\", value)
 
 
-def _lines(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Fields by their names without spaces, and the keys with values of whoever wrote it."""
+def _lines(text: str) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Fields by their names without spaces; keys and values of whoever wrote it; listed files."""
     fields: dict[str, str] = {}
     words: dict[str, str] = {}
+    listed: list[str] = []
     for line in re.split(r"\r?\n", text)[1:]:  # a value may hold what Unicode ends a line with
+        if fields.get("datafile", "").upper().startswith("LIST"):  # the rest are their names
+            listed += [line.strip()] if line.strip() else []
+            continue
         if line.startswith("#"):
             continue
         key, mark, value = line.partition(":=")
@@ -138,7 +142,7 @@ def _lines(text: str) -> tuple[dict[str, str], dict[str, str]]:
             words[_unescaped(key)] = _unescaped(value)
         elif colon:
             fields[name.strip().lower().replace(" ", "")] = said.strip()
-    return fields, words
+    return fields, words, listed
 
 
 def _dtype(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
@@ -159,8 +163,10 @@ def _encoding(path: Path, fields: dict[str, str]) -> str:
     return found
 
 
-def _data(path: Path, fields: dict[str, str], head: bytes) -> tuple[Path, int]:
-    """The file with the voxels, and where they begin."""
+def _pieces(
+    path: Path, fields: dict[str, str], head: bytes, listed: list[str], sizes: tuple[int, ...]
+) -> tuple[tuple[Path, int], ...]:
+    """The files with the voxels, and where they begin in each."""
     name = fields.get("datafile", "")
     if not name and suffix_of(path) == ".nhdr":
         raise UserError(f"{path.name} does not say which file holds its voxels.")
@@ -169,11 +175,14 @@ def _data(path: Path, fields: dict[str, str], head: bytes) -> tuple[Path, int]:
             f"{path.name} is damaged: its header does not end within {MOST_HEADER >> 20} MB.",
             hint="Get the file again from where it came, or save the scan as NIfTI (.nii.gz).",
         )
-    data_path = file_beside(path, name) if name else path
+    files = files_beside(path, name, listed, sizes) if name else [path]
     begin = 0 if name else len(head)
-    if int(fields.get("byteskip", 0)) == FROM_END and _encoding(path, fields) == "raw":
-        return data_path, FROM_END
-    return data_path, begin + _length_of_lines(data_path, begin, int(fields.get("lineskip", 0)))
+    if int(fields.get("byteskip", 0)) < 0:
+        if _encoding(path, fields) != "raw":
+            raise ValueError("where packed voxels end can't be told beforehand")
+        return tuple((file, FROM_END) for file in files)
+    lines = int(fields.get("lineskip", 0))
+    return tuple((file, begin + _length_of_lines(file, begin, lines)) for file in files)
 
 
 def _length_of_lines(path: Path, begin: int, count: int) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import math
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,10 +25,12 @@ from engine.io.headers import DEFLATE_LIMIT, MAX_BYTES, check_size, cut_short
 
 MOST_HEADER = 2**20  # bytes that are looked at for the end of a header
 FROM_END = -1
+MOST_FILES = 20_000
 _CHUNK = 16 * 2**20
 # How many bytes one of the file can become: a number that is written in digits takes two bytes at
 # least, and gives up to eight. bzip2 knows no such limit.
-_MOST_TIMES = {"raw": 1, "gzip": DEFLATE_LIMIT, "zlib": DEFLATE_LIMIT, "text": 4}
+_PATTERN = re.compile(r"[^%]*%0?[0-9]?d[^%]*")  # such as slice%03d.raw
+_MOST_TIMES = {"raw": 1, "gzip": DEFLATE_LIMIT, "zlib": DEFLATE_LIMIT, "text": 4, "hex": 1}
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,9 @@ class VoxelFile:
 
     Attributes:
         path: the file that was opened, for the sentences.
-        data_path: the file with the voxels, which may be the same.
-        offset: where they begin; `FROM_END` where they end with the file.
-        encoding: "raw", "gzip", "zlib", "bzip2" or "text".
+        pieces: the files with the voxels, one after the other and each with as many, and where
+            they begin in each; `FROM_END` where they end with the file. It may be `path` itself.
+        encoding: "raw", "gzip", "zlib", "bzip2", "hex" or "text".
         skipped: bytes to leave out after unpacking.
         dtype: of the stored values, with the file's byte order.
         sizes: of all axes of the file, the fastest first.
@@ -50,8 +54,7 @@ class VoxelFile:
     """
 
     path: Path
-    data_path: Path
-    offset: int
+    pieces: tuple[tuple[Path, int], ...]
     encoding: str
     dtype: np.dtype[Any]
     sizes: tuple[int, ...]
@@ -85,12 +88,8 @@ def file_beside(path: Path, name: str) -> Path:
     """The file with the voxels that a header names.
 
     Raises:
-        UserError: there is none, or there are several.
+        UserError: there is none.
     """
-    if name.split(" ")[0].upper() == "LIST" or "%" in name:
-        raise UserError(
-            f"The voxels of {path.name} lie in several files.", hint="Save it as one file."
-        )
     found = path.parent / name
     if not found.is_file():  # a pipe would be waited for
         raise UserError(
@@ -98,6 +97,45 @@ def file_beside(path: Path, name: str) -> Path:
             hint="Copy both files into one folder.",
         )
     return found
+
+
+def files_beside(path: Path, name: str, listed: list[str], sizes: tuple[int, ...]) -> list[Path]:
+    """The files with the voxels, in their order: one, those of a list, or those of a pattern.
+
+    Args:
+        path: the header.
+        name: what it says: a name, "LIST", "LIST 2", or "slice%03d.raw 1 60 1".
+        listed: the names behind "LIST".
+        sizes: of all axes. A file holds all but the last of them, or as many as stands behind
+            "LIST", or behind a pattern and its three numbers.
+
+    Raises:
+        UserError: one is missing, lies in another folder, or there are not as many as it takes.
+    """
+    words = name.split()
+    if words[0].upper() == "LIST":
+        names, inside = listed, words[1:]
+    elif len(words) >= 3 and _PATTERN.fullmatch(words[0]):
+        first, last = int(words[1]), int(words[2])
+        step = int(words[3]) if len(words) > 3 else 1
+        numbers = range(first, last + (1 if step > 0 else -1), step)
+        names, inside = [words[0] % n for n in numbers[:MOST_FILES]], words[4:]
+    else:
+        return [file_beside(path, name)]
+    dimensions = int(inside[0].rstrip("dD")) if inside else len(sizes) - 1
+    wanted = math.prod(sizes[dimensions:])
+    if dimensions < 1 or len(names) != wanted or wanted > MOST_FILES:
+        raise UserError(
+            f"{path.name} names {len(names)} files for its voxels, and needs {wanted}.",
+            hint="Copy the file again from where it came.",
+        )
+    strange = [n for n in names if n in ("", ".", "..") or "/" in n or "\\" in n]
+    if strange:
+        raise UserError(
+            f"{path.name} names files of another folder ({strange[0][:60]}) for its voxels.",
+            hint="Copy them into one folder, and name them without their folder.",
+        )
+    return [file_beside(path, each) for each in names]
 
 
 def check(found: VoxelFile) -> None:
@@ -119,7 +157,8 @@ def check(found: VoxelFile) -> None:
     if found.parts == 3 and found.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{name} holds colours of an unknown kind ({found.dtype.name}).")
     times = _MOST_TIMES.get(found.encoding)
-    if times is not None and found.nbytes > found.data_path.stat().st_size * times:
+    on_disk = sum(file.stat().st_size for file, _ in found.pieces)
+    if times is not None and found.nbytes > on_disk * times:
         raise cut_short(found.path)
     check_size(found.path, found.nbytes)
     if not _is_place(found.affine):
@@ -142,15 +181,16 @@ def read_voxels(found: VoxelFile) -> NDArray[Any]:
     Raises:
         UserError: the file ends before them.
     """
-    with found.data_path.open("rb") as stream:
-        start = found.offset
-        if start == FROM_END:
-            start = found.data_path.stat().st_size - found.nbytes
-        stream.seek(start)
-        if found.encoding == "text":
-            flat = _from_text(found, stream)
-        else:
-            flat = _from_bytes(found, stream).view(found.dtype)
+    flat = np.empty(found.nbytes // found.dtype.itemsize, dtype=found.dtype)
+    share = flat.size // len(found.pieces)
+    for n, (file, start) in enumerate(found.pieces):
+        part = flat[n * share : (n + 1) * share]
+        with file.open("rb") as stream:
+            stream.seek(file.stat().st_size - part.nbytes if start == FROM_END else start)
+            if found.encoding == "text":
+                part[:] = _from_text(found, stream, share)
+            else:
+                _fill(part.view(np.uint8), found, stream)
     stored = flat.reshape(found.sizes, order="F")
     if found.time is not None:
         stored = np.moveaxis(stored, found.time, -1)
@@ -160,8 +200,7 @@ def read_voxels(found: VoxelFile) -> NDArray[Any]:
     return stored
 
 
-def _from_text(found: VoxelFile, stream: IO[bytes]) -> NDArray[Any]:
-    count = found.nbytes // found.dtype.itemsize
+def _from_text(found: VoxelFile, stream: IO[bytes], count: int) -> NDArray[Any]:
     text = stream.read().replace(b",", b" ")
     values = np.fromstring(text.decode("ascii"), dtype=np.float64, sep=" ")
     if values.size < count:
@@ -173,8 +212,8 @@ def _from_text(found: VoxelFile, stream: IO[bytes]) -> NDArray[Any]:
     return stored
 
 
-def _from_bytes(found: VoxelFile, stream: IO[bytes]) -> NDArray[np.uint8]:
-    buffer = np.empty(found.nbytes, dtype=np.uint8)
+def _fill(buffer: NDArray[np.uint8], found: VoxelFile, stream: IO[bytes]) -> None:
+    """Reads as many bytes as there is room for."""
     left, done = found.skipped, 0
     for block in _unpacked(found.encoding, stream):
         part = np.frombuffer(block, np.uint8)[left:]
@@ -186,13 +225,15 @@ def _from_bytes(found: VoxelFile, stream: IO[bytes]) -> NDArray[np.uint8]:
             break  # what is packed is read to its end, where its checksum is
     if done < buffer.size:
         raise cut_short(found.path)
-    return buffer
 
 
 def _unpacked(encoding: str, stream: IO[bytes]) -> Iterator[bytes]:
     """Blocks of the unpacked bytes; at most as many as a scan that opens can have."""
     if encoding == "zlib":
         yield from _inflated(stream)
+        return
+    if encoding == "hex":
+        yield from _of_digits(stream)
         return
     packed = {"gzip": gzip.open, "bzip2": bz2.open}.get(encoding)
     source: Any = packed(stream) if packed else stream
@@ -209,3 +250,13 @@ def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
     while data and not unpack.eof:
         yield unpack.decompress(data, _CHUNK)
         data = unpack.unconsumed_tail or stream.read(_CHUNK)
+
+
+def _of_digits(stream: IO[bytes]) -> Iterator[bytes]:
+    """Bytes of two hexadecimal digits each, with or without blanks between them."""
+    left = b""
+    while data := stream.read(_CHUNK):
+        digits = left + b"".join(data.split())
+        even = len(digits) // 2 * 2
+        left = digits[even:]
+        yield bytes.fromhex(digits[:even].decode("ascii"))
