@@ -90,6 +90,8 @@ def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
     remarks = (
         *_origin_remarks(images), *odd(places, positions @ normal), *_tilt_remarks(step, normal)
     )  # fmt: skip
+    if first.spacing is None:  # pixels have no millimetres: the slices lie one pixel apart
+        step = step / (step @ normal)
     affine = _affine(first, positions[0], step)
     return Stack(tuple(kept), tuple(places), affine, twins, remarks, exact=exact)
 
@@ -196,18 +198,13 @@ def _check_alike(images: Sequence[ImageHeader], name: str) -> None:
 
 
 def _check_one_lattice(images: Sequence[ImageHeader], name: str) -> None:
-    """Places are known, directions and spacing the same."""
+    """Places are known, directions and spacing (or that it is unknown) the same."""
     first = images[0]
-    lacks = {
-        "where they lie": any(i.position is None or i.along_row is None for i in images),
-        "how large their pixels are": any(i.spacing is None for i in images),
-    }
-    for what, is_lacking in lacks.items():
-        if is_lacking:
-            raise UserError(
-                f"The images in {name} do not say {what}, so they can't be stacked.",
-                hint="Open one of the files by itself.",
-            )
+    if any(image.position is None or image.along_row is None for image in images):
+        raise UserError(
+            f"The images in {name} do not say where they lie, so they can't be stacked.",
+            hint="Open one of the files by itself.",
+        )
     for image in images:
         turned = max(
             np.abs(_known(image.along_row) - _known(first.along_row)).max(),
@@ -219,6 +216,7 @@ def _check_one_lattice(images: Sequence[ImageHeader], name: str) -> None:
                 f"{image.path.name}).",
                 hint=_SPLIT,
             )
+        # Of a whole series the pixel size may be unknown: it is uncalibrated, and says so.
         if not np.allclose(image.spacing or 0, first.spacing or 0, rtol=1e-3):
             raise UserError(
                 f"The series in {name} mixes images of several pixel spacings "

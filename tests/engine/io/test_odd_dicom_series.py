@@ -7,13 +7,14 @@ import pytest
 from phantoms import (
     Series,
     distinct,
+    draw,
     plain,
     positions_of,
     same_positions,
 )
 
 from engine.errors import UserError
-from engine.io import open_case
+from engine.io import open_case, read_mask, save_mask
 
 
 def refused(path, **options) -> str:
@@ -102,11 +103,22 @@ def test_mixed_images_of_one_series_are_refused(tmp_path):
     [
         ({"PhotometricInterpretation": "MONOCHROME1"}, "images of MONOCHROME1 and MONOCHROME2"),
         ({"Modality": "MR"}, "images of CT and MR"),
-        ({"PixelSpacing": [0, 0]}, "do not say how large their pixels are"),
+        ({"PixelSpacing": [0, 0]}, "several pixel spacings"),
     ],
 )
 def test_what_differs_or_lacks_is_named(tmp_path, values, words):
     assert words in refused(changed(tmp_path, 3, **values))
+
+
+def test_a_series_of_unknown_pixel_size_is_uncalibrated_and_in_order(tmp_path):
+    series = plain(tags={"PixelSpacing": [0, 0]})
+    case = open_case(series.write(tmp_path / "s", [f"{n}.dcm" for n in (3, 0, 5, 1, 4, 2)]))
+    assert np.array_equal(case.scan.array, series.pixels)
+    assert not case.scan.grid.calibrated and case.scan.grid.spacing == pytest.approx((1, 1, 1))
+    assert case.warnings == ("The size of a pixel is not known: uncalibrated.",)
+    draw(case, np.s_[1:3, 1:4, 2:5])
+    path = save_mask(case, tmp_path / "m.nii.gz")[0]
+    assert np.array_equal(read_mask(path, open_case(tmp_path / "s"))[0], case.label_map.array)
 
 
 @pytest.mark.parametrize(
