@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def save_probability(
             _write_grid(path, probability.astype(np.float32, copy=False), scan)
         elif suffix == ".png" and scan.slice_count == 1:
             steps = np.rint(np.clip(probability, 0.0, 1.0) * 65535.0).astype(np.uint16)
-            _write_slice(path, steps, scan, 0)
+            _write_slices({path: 0}, steps, scan)
         else:
             raise UserError(
                 f"{path.name} can't hold the probabilities of this scan.",
@@ -200,11 +200,14 @@ def _only(array: Labels, plane: int, slices: range | None) -> Labels:
     return chosen
 
 
-def _write_slice(path: Path, array: NDArray[Any], scan: Volume, index: int) -> None:
-    from engine.io.raster import write_png
+def _write_slices(files: Mapping[Path, int], array: NDArray[Any], scan: Volume) -> None:
+    from engine.io.raster import write_pngs
 
-    pixels = as_shown(slice_of(array, scan.plane, index), scan.plane)
-    write_png(path, pixels, scan.stored if scan.is_picture else None)
+    pictures = (
+        (path, as_shown(slice_of(array, scan.plane, index), scan.plane))
+        for path, index in files.items()
+    )
+    write_pngs(pictures, scan.stored if scan.is_picture else None)
 
 
 def _mask_files(
@@ -237,10 +240,9 @@ def _write_masks(
 ) -> None:
     for path, index in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        if index is not None:
-            _write_slice(path, array, scan, index)
-        else:
+        if index is None:
             _write_grid(path, array, scan, labels)
+    _write_slices({path: n for path, n in files.items() if n is not None}, array, scan)
 
 
 def _write(

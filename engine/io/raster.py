@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +20,7 @@ from engine.io.headers import cut_short
 from engine.io.kinds import reading, suffix_of
 from engine.io.orientation import exif_form, to_array, to_stored
 from engine.io.replacing import PROGRAM
-from engine.system.atomic import atomic_write
+from engine.system.atomic import atomic_write, flush
 
 if TYPE_CHECKING:
     import tifffile
@@ -84,14 +86,29 @@ def read_indices(path: Path) -> NDArray[Any]:
 
 
 def write_png(path: Path, pixels: NDArray[Any], form: StoredForm | None = None) -> None:
-    """Writes a PNG, all of it or nothing; its text says that this program wrote it.
+    """Writes one PNG; see `write_pngs`."""
+    write_pngs([(path, pixels)], form)
+
+
+def write_pngs(
+    pictures: Iterable[tuple[Path, NDArray[Any]]], form: StoredForm | None = None
+) -> None:
+    """Writes PNGs, all of them or nothing; their text says that this program wrote them.
 
     Args:
-        path: replaced if it exists.
-        pixels: upright, uint8 or uint16 ``[j, i]``, or uint8 ``[j, i, 3]``.
+        pictures: the files, which are replaced if they exist, once all are on the disk; and the
+            pixels of each, upright: uint8 or uint16 ``[j, i]``, or uint8 ``[j, i, 3]``.
         form: of the source picture: the PNG then repeats its stored order and its EXIF rotation,
             so that it fits the source for readers that turn pictures and for those that don't.
     """
+    with ExitStack() as drafts:
+        for path, pixels in pictures:
+            draft = drafts.enter_context(atomic_write(path))
+            _draw_png(draft, pixels, form)
+            flush(draft)
+
+
+def _draw_png(draft: Path, pixels: NDArray[Any], form: StoredForm | None) -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", PROGRAM)
     options: dict[str, Any] = {"pnginfo": text}
@@ -101,8 +118,7 @@ def write_png(path: Path, pixels: NDArray[Any], form: StoredForm | None = None) 
         exif[ExifTags.Base.Orientation] = form.rotation
         options["exif"] = exif
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    with atomic_write(path) as draft:
-        image.save(draft, format="PNG", **options)
+    image.save(draft, format="PNG", **options)
 
 
 def _as_array(pixels: NDArray[Any], form: StoredForm) -> NDArray[Any]:

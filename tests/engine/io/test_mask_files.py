@@ -10,6 +10,7 @@ import pytest
 from phantoms import Series, axis_order_affine, distinct, draw, sha256_of, write_nifti
 from PIL import Image
 
+from engine.domain.box import full_box
 from engine.domain.label_map import Origin
 from engine.domain.manifest import RESEARCH_USE, ModelUse
 from engine.errors import UserError
@@ -264,6 +265,29 @@ def test_a_failed_save_leaves_the_old_file(picture, tmp_path, monkeypatch, name)
     text = refused(save_mask, picture, tmp_path / name)
     assert name in text and "space" in text.lower()
     assert sha256_of(tmp_path) == before
+
+
+def test_a_disk_that_fills_up_half_way_leaves_all_slices_of_the_old_mask(tmp_path):
+    resource = pytest.importorskip("resource", reason="Windows can't limit the size of a file")
+    scan = np.zeros((64, 64, 6), np.int16)
+    case = open_case(write_nifti(tmp_path / "scan.nii", scan, np.diag([-1, -1, 2, 1])))
+    draw(case, np.s_[0:6, 3:40, 5:50])
+    save_mask(case, tmp_path / "masks")
+    before = sha256_of(tmp_path)
+    dots = np.zeros(case.scan.grid.shape, bool)
+    dots[3] = np.random.default_rng(0).random((64, 64)) < 0.5  # the one slice that packs badly
+    dots[:, 50:] = True
+    case.label_map.apply(case.label_map.make_edit(full_box(dots.shape), dots, 2, Origin.HAND))
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400, usual[1]))
+        text = refused(save_mask, case, tmp_path / "masks")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert "scan_0003.png can't be saved" in text
+    assert sha256_of(tmp_path) == before
+    save_mask(case, tmp_path / "masks")
+    assert np.array_equal(read_mask(tmp_path / "masks", case)[0], case.label_map.array)
 
 
 def test_a_target_that_cannot_be_made_is_one_sentence(picture, tmp_path):
