@@ -18,7 +18,8 @@ from engine.imaging.contours import NO_AREA, Points, area, fill
 from engine.io.dicom_decode import read_elements
 from engine.io.dicom_refers import names_in_rtstruct, names_of_scan, tell_of_another, text_of
 from engine.io.kinds import reading
-from engine.io.mask_placing import SAME_SCAN, Tell, put_labels
+from engine.io.mask_overlaps import Placing
+from engine.io.mask_placing import SAME_SCAN, Tell
 
 _LAST = "RTROIObservationsSequence"  # must be there, and stands behind all contours
 _TAGS: list[Any] = [
@@ -56,7 +57,7 @@ def read_rtstruct(
     Args:
         path: of the file.
         case: on whose slices the contours must lie.
-        overlap: as `put_labels` wants it.
+        overlap: as `Placing` wants it.
         tell: called with a sentence about contours that are cut or left out, and if it was drawn on
             another scan.
 
@@ -74,16 +75,16 @@ def read_rtstruct(
             raise UserError(f"{path.name} holds {len(rois)} structures; {_MOST} can be opened.")
         labels = {int(roi.ROINumber): n for n, roi in enumerate(rois, start=1)}
         names = {n: text_of(roi.get("ROIName")) or str(n) for n, roi in enumerate(rois, start=1)}
-        found, tally = np.zeros(case.scan.grid.shape, dtype=np.uint8), _Tally()
+        placing, tally = Placing(path, case.scan.grid.shape, overlap), _Tally()
         for structure in ds.get("ROIContourSequence") or []:
             label = labels.get(int(structure.get("ReferencedROINumber") or 0))
             if label is not None:
                 contours = _sorted(structure, case, tally)
-                _draw(path, found, contours, label, overlap)
+                _draw(placing, contours, label)
                 _tell_of_stripes(path, contours, names[label], tell)
         tally.close(path, case, tell)
         tell_of_another(path, case, names_in_rtstruct(ds, rois), names_of_scan(case), tell)
-        return found, names
+        return placing.finish(names).astype(np.uint8, copy=False), names
 
 
 def _structure_set(path: Path) -> FileDataset:
@@ -205,19 +206,17 @@ def _tell_of_stripes(path: Path, contours: Sequence[_Contour], name: str, tell: 
         )
 
 
-def _draw(
-    path: Path, found: NDArray[np.uint8], contours: Sequence[_Contour], label: int, overlap: str
-) -> None:
+def _draw(placing: Placing, contours: Sequence[_Contour], label: int) -> None:
     """Fills the contours of one structure, slice by slice."""
     by_slice: dict[tuple[int, int], list[Points]] = {}
     for contour in contours:
         by_slice.setdefault((contour.axis, contour.index), []).append(contour.points)
     for (axis, index), polygons in by_slice.items():
-        rows, columns = (n for a, n in enumerate(found.shape) if a != axis)
+        rows, columns = (n for a, n in enumerate(placing.array.shape) if a != axis)
         inside = np.nonzero(fill(polygons, (rows, columns)))
         place = np.full((3, inside[0].size), index, dtype=np.intp)
         place[[2 - a for a in range(3) if a != axis]] = inside
-        put_labels(path, found, place, np.full(inside[0].size, label, dtype=np.uint8), overlap)
+        placing.put(place, np.full(inside[0].size, label, dtype=np.uint8))
 
 
 def _polygons(structure: Dataset, case: Case, tally: _Tally) -> Iterator[tuple[str, Points]]:

@@ -36,7 +36,8 @@ from engine.io.dicom_seg_frames import (
     way_onto,
 )
 from engine.io.kinds import reading
-from engine.io.mask_placing import Tell, other_grid, put_labels, put_on_grid
+from engine.io.mask_overlaps import Placing
+from engine.io.mask_placing import Tell, other_grid, put_on_grid
 
 _TAGS: list[Any] = [
     Tag(name)
@@ -148,15 +149,15 @@ class _Drawn:
         ways = [way for way in all_ways if way is not None]
         if len(ways) < len(all_ways):
             return None
-        found = np.zeros(grid.shape, dtype=self._type())
+        placing = Placing(self.path, grid.shape, self.overlap, self._type())
         decoder = Decoder()
         for n, way in enumerate(ways):
             values = self._numbers(decoder, n)
             place = voxels_of(values, way, grid)
             if place is None:
                 return None
-            put_labels(self.path, found, place, values[values != 0], self.overlap)
-        return found
+            placing.put(place, values[values != 0])
+        return placing.finish(self.names)
 
     @property
     def _is_labelmap(self) -> bool:

@@ -16,7 +16,8 @@ from engine.domain.case import Case
 from engine.errors import UserError
 from engine.imaging.contours import Points, fill, outlines
 from engine.io.kinds import reading
-from engine.io.mask_placing import SAME_SCAN, Tell, put_labels
+from engine.io.mask_overlaps import Placing
+from engine.io.mask_placing import SAME_SCAN, Tell
 from engine.io.replacing import GENERATOR
 from engine.system.atomic import atomic_write_text
 
@@ -93,7 +94,7 @@ def read_labelme(
     Args:
         path: of the file.
         case: the picture it was drawn on.
-        overlap: as `put_labels` wants it.
+        overlap: as `Placing` wants it.
         tell: called with a sentence about shapes that mark no pixel: points, lines, and what lies
             outside of the picture.
 
@@ -107,7 +108,7 @@ def read_labelme(
     with reading(path):
         shapes = _shapes(path, case)
         shape = case.scan.slice_shape
-        plane = np.zeros((1, *shape), dtype=np.uint8)
+        placing = Placing(path, (1, *shape), overlap)
         numbers: dict[str, int] = {}
         empty = 0
         for entry in shapes:
@@ -117,10 +118,11 @@ def read_labelme(
             rows, columns = np.nonzero(_pixels(path, entry, shape))
             empty += not rows.size
             place = np.stack([columns, rows, np.zeros_like(rows)])
-            put_labels(path, plane, place, np.full(rows.size, number, dtype=np.uint8), overlap)
+            placing.put(place, np.full(rows.size, number, dtype=np.uint8))
         if empty:
             tell(f"{empty} of the {len(shapes)} shapes in {path.name} mark no pixel.")
-        return plane, {n: name for name, n in numbers.items()}
+        names = {n: name for name, n in numbers.items()}
+        return placing.finish(names).astype(np.uint8, copy=False), names
 
 
 def _shapes(path: Path, case: Case) -> list[dict[str, Any]]:

@@ -1,10 +1,9 @@
-"""Label values onto the grid of a case, and what only a person can tell about them."""
+"""Label values of another grid, onto that of a case."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,45 +13,10 @@ from engine.domain.grid import Grid
 from engine.errors import Choice, ChoiceNeeded, UserError
 from engine.imaging.resampling import grids_meet, resample_labels
 
-FIRST, LAST = "first", "last"  # which of two overlapping segments gets a voxel
 NEAREST = "nearest"
 _CHANGED = 0.05  # of a label's volume; less is what voxels of another size always do
 Tell = Callable[[str], None]
 SAME_SCAN = "Open the mask that was drawn on this very scan."
-
-
-def put_labels(
-    path: Path,
-    found: NDArray[np.unsignedinteger[Any]],
-    place: NDArray[np.intp],
-    new: NDArray[np.unsignedinteger[Any]],
-    overlap: str,
-) -> None:
-    """Writes labels into an array, unless a voxel has another one already.
-
-    Args:
-        path: for the sentences.
-        found: ``[k, j, i]``, changed in place.
-        place: voxels (i, j, k), ``[3, n]``.
-        new: label of each.
-        overlap: FIRST or LAST, or "" to ask.
-
-    Raises:
-        ChoiceNeeded: a voxel would get two labels.
-    """
-    i, j, k = place
-    old = found[k, j, i]
-    taken = (old != 0) & (old != new)
-    if taken.any() and overlap not in (FIRST, LAST):
-        raise ChoiceNeeded(
-            f"Segments of {path.name} overlap, and a voxel can have one label.",
-            hint="Choose which gets it: the segment of the lower or of the higher number "
-            "(--overlap first, --overlap last).",
-            about="overlap",
-            choices=[Choice(FIRST, "the lower number gets it"), Choice(LAST, "the higher number")],
-        )
-    higher = np.maximum(old, new) if overlap == LAST else np.minimum(old, new)
-    found[k, j, i] = np.where(taken, higher, new)
 
 
 def other_grid(path: Path, case: Case, grid: Grid) -> UserError:

@@ -16,7 +16,7 @@ from engine.domain.volume import Volume
 from engine.errors import UserError
 from engine.io.itk import volume_of
 from engine.io.kinds import reading, suffix_of
-from engine.io.mask_placing import put_labels
+from engine.io.mask_overlaps import Placing
 from engine.io.nrrd import read_nrrd_header
 from engine.io.voxel_file import check, read_voxels
 
@@ -33,7 +33,7 @@ def read_layers(path: Path, overlap: str) -> tuple[Volume, dict[int, str]] | Non
 
     Args:
         path: of a mask; only an NRRD file can have layers.
-        overlap: as `put_labels` wants it.
+        overlap: as `Placing` wants it.
 
     Returns:
         A volume of uint8 labels, and their names by number; None for a file without layers.
@@ -54,13 +54,15 @@ def read_layers(path: Path, overlap: str) -> tuple[Volume, dict[int, str]] | Non
         layered = replace(found, channels=None, time=found.channels)
         check(layered)
         stored = read_voxels(layered)
-        labels = np.zeros(stored.shape[:3], dtype=np.uint8)
+        placing = Placing(path, stored.shape[2::-1], overlap)
         for number, segment in enumerate(segments, start=1):
             place = np.stack(np.nonzero(stored[..., segment.layer] == segment.value))
             new = np.full(place.shape[1], number, dtype=np.uint8)
-            put_labels(path, labels.T, place, new, overlap)
+            placing.put(place, new)
+        names = {n: segment.name for n, segment in enumerate(segments, start=1)}
+        labels = placing.finish(names).T
         volume, _ = volume_of(replace(layered, time=None), labels, None)
-        return volume, {n: segment.name for n, segment in enumerate(segments, start=1)}
+        return volume, names
 
 
 def _segments(words: dict[str, str]) -> list[_Segment]:

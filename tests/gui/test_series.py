@@ -101,8 +101,8 @@ def test_overlapping_segments_of_a_dicom_seg_are_asked_about(window, idle, tmp_p
     path = two_segments(tmp_path / "o.dcm", case, "BINARY", first, second)
     window.commands["case.open_mask"].trigger(path=path)
     idle(window)
-    assert "overlap" in notice(window) and voxels(window) == 0
-    window.notice_bar.choose("The higher number")
+    assert "overlap: s1 and s2 in 8 voxels" in notice(window) and voxels(window) == 0
+    window.notice_bar.choose("S2 gets them")
     idle(window)
     array = window.document.label_map.array
     assert (array[2:4, 2:4, 2:4] == 2).all() and (array == 1).any()

@@ -212,7 +212,8 @@ def test_overlaps_and_fractions_are_asked_about_by_option(tmp_path, capsys):
     first[1:4], second[2:5] = 1, 1
     path = two_segments(tmp_path / "o.dcm", case, "BINARY", first, second)
     words = ("convert", path, "--like", tmp_path / "ct", "--output", tmp_path / "o.nii")
-    assert "--overlap first" in said(capsys, *words)
+    text = said(capsys, *words)
+    assert "s1 and s2 in 60 voxels" in text and "--overlap last: s2 gets them" in text
     assert sdseg(*words, "--overlap", "first") == 0
     part = two_segments(tmp_path / "f.dcm", case, "FRACTIONAL", first * 0.6, second * 0.0)
     words = ("convert", part, "--like", tmp_path / "ct", "--output", tmp_path / "f.nii")
