@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             can't hold the mask.
     """
     from engine.domain.label_map import LabelMap
-    from engine.io import open_case, read_mask, save_mask
+    from engine.io import check_format, open_case, read_mask, save_mask
     from engine.io.kinds import mask_form
     from engine.io.listing import manifest_of
     from engine.io.manifests import read_manifest
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     case = open_case(args.like, series=args.series, time=args.time)
     for warning in case.warnings:
         say_warning(f"{case.name}: {warning}")
+    check_format(case, args.output, args.form)  # reading a mask may take long
     array, labels = read_mask(
         args.mask,
         case,

@@ -15,11 +15,9 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_
 from engine import __version__
 from engine.domain.case import Case
 from engine.domain.manifest import RESEARCH_USE, ModelUse
-from engine.errors import UserError
 from engine.imaging.contours import Points, outlines
 from engine.io.dicom_header import ImageHeader
 from engine.io.dicom_source import (
-    OTHER_FORMAT,
     SERIES_OFFSET,
     UTF8,
     MaskSource,
@@ -28,6 +26,7 @@ from engine.io.dicom_source import (
     one_text,
     write_dataset,
 )
+from engine.io.kinds import MaskForm
 from engine.io.replacing import PROGRAM
 
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # what all readers expect as the class of a study
@@ -57,12 +56,7 @@ def write_rtstruct(
         UserError: the source is no DICOM with positions, lacks what must be repeated, or nothing is
             drawn.
     """
-    source = mask_source(path, array, case, deidentify)
-    if any(image.position is None for image in source.stack.images):
-        raise UserError(
-            f"{path.name} can't be written: the images of {case.name} do not say where they lie.",
-            hint=OTHER_FORMAT,
-        )
+    source = mask_source(path, array, case, MaskForm.RTSTRUCT, deidentify)
     numbers = range(1, len(source.values) + 1)
     with building(path, case):
         structures = _structure_set(source)

@@ -19,7 +19,6 @@ from engine import __version__
 from engine.domain.case import Case
 from engine.domain.labels import Label
 from engine.domain.manifest import RESEARCH_USE, ModelUse
-from engine.errors import UserError
 from engine.io.dicom_source import (
     SERIES_OFFSET,
     MaskSource,
@@ -28,10 +27,10 @@ from engine.io.dicom_source import (
     one_text,
     write_dataset,
 )
+from engine.io.kinds import MaskForm
 from engine.io.replacing import PROGRAM
 
 _TISSUE = Code("85756007", "SCT", "Tissue")
-_EACH = "PerFrameFunctionalGroupsSequence"  # a file of frames has it, even of one frame
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 
 
@@ -57,25 +56,13 @@ def write_seg(
         UserError: the source is no DICOM, several files of many frames, or lacks what a SEG must
             repeat, or nothing is drawn.
     """
-    source = mask_source(path, array, case, deidentify)
-    _check_files(path, case, source)
+    source = mask_source(path, array, case, MaskForm.SEG, deidentify)
     numbers = np.zeros(256, dtype=np.uint8)
     numbers[list(source.values)] = np.arange(1, len(source.values) + 1)
     with building(path, case):
         segments = [_segment(source, n, model) for n in range(1, len(source.values) + 1)]
         segmentation = _segmentation(source.datasets, numbers[_frames(source)], segments)
     write_dataset(path, segmentation, deidentify)
-
-
-def _check_files(path: Path, case: Case, source: MaskSource) -> None:
-    """Refuses frames of several files: highdicom lets a segmentation refer to one such file."""
-    count = len(source.datasets)
-    if count > 1 and any(_EACH in ds for ds in source.datasets):
-        raise UserError(
-            f"{path.name} can't be written: the images of {case.name} are frames of {count} files, "
-            "and a segmentation can refer to one such file.",
-            hint="Export the mask as an RT structure set or as NIfTI (.nii.gz).",
-        )
 
 
 def _segmentation(

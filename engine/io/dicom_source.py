@@ -23,7 +23,7 @@ from engine.errors import UserError
 from engine.io.dicom import source_stack
 from engine.io.dicom_header import ImageHeader
 from engine.io.dicom_stack import Stack
-from engine.io.kinds import reading
+from engine.io.kinds import MaskForm, reading
 from engine.io.manifests import count_voxels
 from engine.io.orientation import to_stored
 from engine.system.atomic import atomic_write
@@ -47,6 +47,7 @@ _HARMLESS = (
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "DimensionOrganizationSequence", "DimensionIndexSequence",
 )  # fmt: skip
+_EACH = "PerFrameFunctionalGroupsSequence"  # a file of frames has it, even of one frame
 _LETTERS = 64  # of a short text (LO, PS3.5 6.2)
 _OURS = "2.25."  # the root of UIDs that are made of a number (PS3.5 B.2)
 
@@ -105,19 +106,21 @@ def one_text(text: str) -> str:
     return plain[:_LETTERS].strip()
 
 
-def check_source(path: Path, case: Case) -> Stack:
+def check_source(path: Path, case: Case, form: MaskForm) -> Stack:
     """Makes sure, before anything is computed, that a case's mask can be written as DICOM.
 
     Args:
         path: the file to be written, for the sentences.
         case: whose mask it will be.
+        form: SEG or RTSTRUCT.
 
     Returns:
         The images that the mask will refer to.
 
     Raises:
-        UserError: the source is no DICOM, a film, of unknown pixel size, or its first image lacks
-            what must be repeated.
+        UserError: the source is no DICOM, a film, of unknown pixel size, its first image lacks
+            what must be repeated, a SEG would refer to several files of frames, or a structure set
+            to images without a position.
     """
     if case.scan.stored.format != "dicom":
         raise UserError(
@@ -137,12 +140,34 @@ def check_source(path: Path, case: Case) -> Stack:
             "pixels are.",
             hint=OTHER_FORMAT,
         )
-    _header(stack.images[0].path)
+    first = _header(stack.images[0].path)
+    if form is MaskForm.SEG:
+        _check_files(path, case, stack, _EACH in first)
+    elif any(image.position is None for image in stack.images):
+        raise UserError(
+            f"{path.name} can't be written: the images of {case.name} do not say where they lie.",
+            hint=OTHER_FORMAT,
+        )
     return stack
 
 
+def _check_files(path: Path, case: Case, stack: Stack, has_frames: bool) -> None:
+    """Refuses frames of several files: highdicom lets a segmentation refer to one such file."""
+    count = len({image.path for image in stack.images})
+    if count > 1 and (has_frames or any(image.frame is not None for image in stack.images)):
+        raise UserError(
+            f"{path.name} can't be written: the images of {case.name} are frames of {count} files, "
+            "and a segmentation can refer to one such file.",
+            hint="Export the mask as an RT structure set or as NIfTI (.nii.gz).",
+        )
+
+
 def mask_source(
-    path: Path, array: NDArray[np.uint8], case: Case, deidentify: bool = False
+    path: Path,
+    array: NDArray[np.uint8],
+    case: Case,
+    form: MaskForm,
+    deidentify: bool = False,
 ) -> MaskSource:
     """Reads the headers of a case's images again.
 
@@ -150,12 +175,13 @@ def mask_source(
         path: the file to be written, for the sentences.
         array: uint8 ``[k, j, i]`` on the case's grid.
         case: whose mask it is.
+        form: SEG or RTSTRUCT.
         deidentify: empties what names the patient or the study, and replaces the UIDs.
 
     Raises:
-        UserError: the source is no DICOM, lacks what must be repeated, or nothing is drawn.
+        UserError: as `check_source`, or nothing is drawn.
     """
-    stack = check_source(path, case)
+    stack = check_source(path, case, form)
     values = tuple(int(v) for v in np.unique(array) if v)
     if not values:
         raise UserError(

@@ -98,7 +98,7 @@ def check_format(case: Case, path: Path, form: str = "") -> None:
     if kind in (MaskForm.SEG, MaskForm.RTSTRUCT):
         from engine.io.dicom_source import check_source
 
-        check_source(path, case)
+        check_source(path, case, kind)
     elif kind is MaskForm.LABELME:
         from engine.io.labelme import check_picture
 

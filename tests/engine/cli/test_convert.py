@@ -215,6 +215,8 @@ def test_overlaps_and_fractions_are_asked_about_by_option(tmp_path, capsys):
     text = said(capsys, *words)
     assert "s1 and s2 in 60 voxels" in text and "--overlap last: s2 gets them" in text
     assert sdseg(*words, "--overlap", "first") == 0
+    as_png = ("--output", tmp_path / "o.png")  # what can't be written is said first
+    assert "can hold one slice" in said(capsys, *words[:-2], *as_png)
     part = two_segments(tmp_path / "f.dcm", case, "FRACTIONAL", first * 0.6, second * 0.0)
     words = ("convert", part, "--like", tmp_path / "ct", "--output", tmp_path / "f.nii")
     assert "--threshold 0.5" in said(capsys, *words)
