@@ -20,6 +20,7 @@ from engine.io.project import (
     read_project,
     write_project,
 )
+from engine.io.selection import split_selection
 from sdseg_gui.document import Document
 
 
@@ -100,8 +101,12 @@ class Session(QObject):
         self.cases_changed.emit()
         self.state_changed.emit()
 
-    def add_items(self, items: list[CaseItem]) -> list[int]:
+    def add_items(self, items: list[CaseItem], *, behind_current: bool = False) -> list[int]:
         """Adds cases; those that are in the list already stay as they are.
+
+        Args:
+            items: the cases.
+            behind_current: puts a single one behind the case that is shown, else they come last.
 
         Returns:
             Where each of them is in the list.
@@ -114,8 +119,9 @@ class Session(QObject):
             same = known.setdefault(item.path.absolute(), [])
             place = next((n for n in same if _same_series(self.items[n], item)), len(self.items))
             if place == len(self.items):
+                place = self.current + 1 if behind_current else place
                 same.append(place)
-                self.items.append(item)
+                self.items.insert(place, item)
                 self._note_list_changed()
             places.append(place)
         self.cases_changed.emit()
@@ -167,6 +173,7 @@ class Session(QObject):
         """The case of a row was opened."""
         item = self.items[index]
         item.name = case.name
+        item.series = case.scan.stored.series or item.series
         item.left = None
         self.current = index
         self._document.open(case, dirty=item.dirty)
@@ -311,8 +318,10 @@ class Session(QObject):
 
 
 def _same_series(one: CaseItem, other: CaseItem) -> bool:
-    """Of one source; a source with a single series may be known with its name or without."""
-    return not one.series or not other.series or one.series == other.series
+    """Of one source; series and time point may be known, or not be chosen yet."""
+    (series, time), (other_series, other_time) = map(split_selection, (one.series, other.series))
+    same = not series or not other_series or series == other_series
+    return same and (time is None or other_time is None or time == other_time)
 
 
 def _entry(item: CaseItem) -> CaseEntry:

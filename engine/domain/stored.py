@@ -21,6 +21,7 @@ class StoredForm:
         rotation: EXIF orientation of a picture, 1 to 8; 1 is upright.
         series: which part of the source was opened: one-way hash of a DICOM series, with "#N" for
             time point N of several; or "".
+        times: how many time points there are.
     """
 
     format: str = ""
@@ -29,3 +30,4 @@ class StoredForm:
     header: bytes = b""
     rotation: int = 1
     series: str = ""
+    times: int = 1

@@ -51,13 +51,14 @@ def begin_dicom(
     images, remarks = _choose(path, found, series)
     for image in {image.path: image for image in images}.values():
         check_pixels(image)
-    images, time = _one_pass(path, images, kept_time if time is None else time, check)
+    kept_time = kept_time if time is None else time
+    images, time, times = _one_pass(path, images, kept_time, check)
     stack = make_stack(images, path.name)
     loader = StackLoader(stack, check)
     loader.read(progress, most=1 if len(stack.images) >= LONG else None)
     if time is not None:
         remarks.append(f"Time point {time} of several is shown.")
-    case = new_case(_at_time(loader.scan, time), path)
+    case = new_case(_at_time(loader.scan, time, times), path)
     if len(found.series) > 1 or is_dicomdir(path) or found.patient.is_named_in(path.name):
         case.name = SeriesFound("", tuple(images)).name
     case.patient_key = _key(found.patient, images[0]) or case.name
@@ -65,10 +66,10 @@ def begin_dicom(
     return case, loader
 
 
-def _at_time(scan: Volume, time: int | None) -> Volume:
+def _at_time(scan: Volume, time: int | None, times: int) -> Volume:
     """The scan, which knows that it is one time point of several."""
     part = selection(scan.stored.series, time)
-    return replace(scan, stored=replace(scan.stored, series=part))
+    return replace(scan, stored=replace(scan.stored, series=part, times=times))
 
 
 def source_stack(case: Case) -> Stack:
@@ -139,15 +140,15 @@ def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], l
 
 def _one_pass(
     path: Path, images: list[ImageHeader], time: int | None, check: Check | None = None
-) -> tuple[list[ImageHeader], int | None]:
-    """The images of one time point, and which; None for a series that was taken once."""
+) -> tuple[list[ImageHeader], int | None, int]:
+    """The images of one time point, which, and of how many; None for a series taken once."""
     passes = split_passes(images)
     if len(passes) > 1 and time is None and _are_copies(passes, check):
-        return images, None
+        return images, None, 1
     time = time_point(path, len(passes), time)
     if time is None:
-        return images, None
-    return passes[time], time
+        return images, None, 1
+    return passes[time], time, len(passes)
 
 
 def _are_copies(passes: list[list[ImageHeader]], check: Check | None) -> bool:

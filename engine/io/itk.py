@@ -153,7 +153,9 @@ def volume_of(found: VoxelFile, stored: NDArray[Any], time: int | None) -> tuple
     Returns:
         The scan and what was odd about it.
     """
-    form = replace(closest_form(found.affine), format="itk", series=selection("", time))
+    times = 1 if found.time is None else found.sizes[found.time]
+    form = closest_form(found.affine)
+    form = replace(form, format="itk", series=selection("", time), times=times)
     remarks = list(found.remarks)
     if time is not None:
         remarks.append(f"Time point {time} of several is shown.")

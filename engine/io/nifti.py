@@ -75,6 +75,7 @@ def read_nifti(path: Path, time: int | None = None) -> tuple[Volume, list[str]]:
             format="nifti",
             header=bytes(found.header.binaryblock),
             series=selection("", time),
+            times=found.volumes,
         )
         if time is not None:
             remarks.append(f"Time point {time} of {found.volumes} is shown.")

@@ -8,6 +8,7 @@ from sdseg_gui.actions import (
     mask_opening,
     projects,
     segmenting,
+    time_points,
     viewing,
 )
 from sdseg_gui.actions.registry import BINDINGS
@@ -21,5 +22,6 @@ __all__ = [
     "mask_opening",
     "projects",
     "segmenting",
+    "time_points",
     "viewing",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from PySide6.QtWidgets import QInputDialog
+
 from engine.domain.case import Case
 from engine.errors import Choice as Asked
 from engine.errors import ChoiceNeeded, UserError
@@ -98,8 +100,13 @@ def stop_opening(context: Context) -> bool:
     return stopped
 
 
-def show_case(context: Context, index: int) -> None:
+def show_case(context: Context, index: int, *, instead_of: CaseItem | None = None) -> None:
     """Opens a row of the case list in the background.
+
+    Args:
+        context: of the window.
+        index: of the row.
+        instead_of: a row that goes from the list when the other is shown, unless it holds work.
 
     The case before stays until it is there, with all that can be done to it: it is kept only then.
     If slices of it are still being read, that stops, and goes on if the other one can't be opened.
@@ -130,7 +137,7 @@ def show_case(context: Context, index: int) -> None:
         f"Opening {item.name} ...",
         work,
         far=lambda done, total: f"Opening {item.name}: {done} of {total}",
-        done=lambda begun: _show(context, item, begun),
+        done=lambda begun: _show(context, item, begun, instead_of),
         failed=lambda error: _tell_failed(context, item, error),
     )
 
@@ -143,20 +150,51 @@ def _tell_failed(context: Context, item: CaseItem, error: UserError) -> None:
     if not isinstance(error, ChoiceNeeded):
         context.notifier.error(error.message, error.hint)
         return
-    choices = tuple(_answer(context, item, error.about, choice) for choice in _few(error.choices))
-    context.notifier.show(f"{error.message} Which one?", "warning", choices, key="error")
+    choices = [_answer(context, item, error.about, choice) for choice in _few(error.choices)]
+    if error.about == "time" and len(error.choices) > FEW:
+        choices.append(_ask_for_another(context, item, len(error.choices)))
+    context.notifier.show(f"{error.message} Which one?", "warning", tuple(choices), key="error")
 
 
 def _answer(context: Context, item: CaseItem, about: str, asked: Asked) -> Choice:
     """A button that opens the part of a source that was asked for."""
 
     def open_it() -> None:
-        if item in context.session.items:
-            series = split_selection(item.series)[0]
-            item.series = selection(series, int(asked.key)) if about == "time" else asked.key
-            show_case(context, context.session.items.index(item))
+        if about == "time":
+            _open_time(context, item, int(asked.key))
+        else:
+            _open_part(context, item, asked.key)
 
     return Choice(asked.text[:1].upper() + asked.text[1:], open_it)
+
+
+def _ask_for_another(context: Context, item: CaseItem, count: int) -> Choice:
+    """A button that asks for the number of a time point."""
+
+    def ask() -> None:
+        time = ask_time(context, item.name, count, 0)
+        if time is not None:
+            _open_time(context, item, time)
+
+    return Choice("Another ...", ask)
+
+
+def ask_time(context: Context, name: str, count: int, now: int) -> int | None:
+    """The number of a time point, from a dialog; None if the user would rather not."""
+    text = f"Time point of {name}, 0 to {count - 1}:"
+    time, chosen = QInputDialog.getInt(context.window, "Time point", text, now, 0, count - 1)
+    return time if chosen else None
+
+
+def _open_time(context: Context, item: CaseItem, time: int) -> None:
+    _open_part(context, item, selection(split_selection(item.series)[0], time))
+
+
+def _open_part(context: Context, item: CaseItem, series: str) -> None:
+    """Opens a row anew, now that it is known which part of its source is meant."""
+    if item in context.session.items:
+        item.series = series
+        show_case(context, context.session.items.index(item))
 
 
 def _few(choices: Sequence[Asked]) -> Sequence[Asked]:
@@ -172,7 +210,15 @@ def _begin(path: Path, sample: str, series: str, job: JobHandle) -> BegunCase:
         return _whole(sample_picture())
     if sample == "volume":
         return _whole(sample_volume())
-    return begin_case(path, series=series, progress=job.step, check=job.check)
+    begun = begin_case(path, series=series, progress=job.step, check=job.check)
+    time = split_selection(begun.case.scan.stored.series)[1]
+    begun.case.name += "" if time is None else name_of_time(time)
+    return begun
+
+
+def name_of_time(time: int) -> str:
+    """What follows the name of a source with several time points."""
+    return f" time point {time}"
 
 
 def _whole(case: Case) -> BegunCase:
@@ -180,15 +226,20 @@ def _whole(case: Case) -> BegunCase:
     return BegunCase(case, lambda _progress: None)
 
 
-def _show(context: Context, item: CaseItem, begun: BegunCase) -> None:
+def _show(context: Context, item: CaseItem, begun: BegunCase, instead_of: CaseItem | None) -> None:
     case = begun.case
     if item not in context.session.items:
         return
     clear_notices(context)
     context.failed_row = None
     _keep_current(context)
+    slice_index, window = context.view.slice_index, context.view.window
     context.view.reset_for(case)
+    if instead_of is not None:  # the same place at another time
+        context.view.set_slice(slice_index)
+        context.view.set_window(*window)
     context.session.show_case(context.session.items.index(item), case)
+    _drop_row(context, instead_of)
     log.info("a case was opened")
     if case.warnings:
         text = f"{case.name}: {' '.join(case.warnings)}"
@@ -201,6 +252,15 @@ def _show(context: Context, item: CaseItem, begun: BegunCase) -> None:
     reading.failed.connect(lambda error: _give_up(context, item, error))
     reading.go_on()
     context.changed()
+
+
+def _drop_row(context: Context, item: CaseItem | None) -> None:
+    """A row that another took the place of goes, unless it holds work."""
+    session = context.session
+    if item is None or item not in session.items or item.validation:
+        return
+    if not (session.has_work(item) or session.is_unsaved(item)):
+        session.remove(session.items.index(item))
 
 
 def clear_notices(context: Context) -> None:

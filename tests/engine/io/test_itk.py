@@ -122,6 +122,7 @@ def test_time_points_colours_and_flat_pictures(tmp_path):
         open_case(tmp_path / "t.nrrd")
     assert len(error.value.choices) == 3
     case = open_case(tmp_path / "t.nrrd", time=2)
+    assert case.scan.stored.times == 3
     assert set(case.scan.array.reshape(-1)) == set(four[..., 2].reshape(-1))
     again = open_case(tmp_path / "t.nrrd", series=case.scan.stored.series)
     assert np.array_equal(again.scan.array, case.scan.array)
