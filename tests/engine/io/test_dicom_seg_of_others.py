@@ -260,7 +260,7 @@ def test_a_mask_of_another_patient_on_the_same_grid_opens_with_a_warning(tmp_pat
     assert said == [f"m.dcm {ANOTHER_FRAME} other: check that it is this patient's and fits."]
     edited(path, lambda ds: setattr(ds, "FrameOfReferenceUID", generate_uid()))
     assert told(path, case)[2] == [], "made up, but with the scan's series"
-    assert ANOTHER_FRAME in told(path, other)[2][0]
+    assert any(ANOTHER_FRAME in text for text in told(path, other)[2])
     edited(path, lambda ds: delattr(ds, "FrameOfReferenceUID"))
     assert [DRAWN_ON_ANOTHER in s for s in told(path, other)[2]] == [True]
     assert told(path, case)[2] == []
@@ -275,7 +275,7 @@ def test_a_mask_without_names_is_known_by_its_own_scan(tmp_path, form):
     strange = [text for text in said if "those between stay empty" not in text]
     assert np.array_equal(array, case.label_map.array) and strange == []
     other = open_case(plain().write(tmp_path / "other"))
-    assert ANOTHER_FRAME in told(path, other)[2][0]
+    assert any(ANOTHER_FRAME in text for text in told(path, other)[2])
     shutil.rmtree(tmp_path / "s")  # nothing is left to compare with
     assert np.array_equal(told(path, case)[0], case.label_map.array)
 
