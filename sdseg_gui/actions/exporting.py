@@ -9,10 +9,12 @@ from PySide6.QtCore import QStandardPaths
 
 from engine.domain.case import Case
 from engine.domain.label_map import LabelMap
-from engine.io import save_mask
+from engine.errors import UserError
+from engine.io import check_format, save_mask
+from engine.io.kinds import file_stem
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.registry import handles, has_case
-from sdseg_gui.dialogs.export import ExportDialog
+from sdseg_gui.dialogs.export import ExportDialog, Format, formats
 
 
 @handles("export.mask", has_case)
@@ -29,6 +31,7 @@ def export_mask(
     target = Path(path)
     if not str(path):
         dialog = ExportDialog(case, _folder(context, case), context.window)
+        _look_what_fits(context, case, dialog)
         if dialog.exec() != ExportDialog.DialogCode.Accepted:
             return
         target, overlay, form = dialog.path, dialog.overlay.isChecked(), dialog.form
@@ -44,6 +47,26 @@ def export_mask(
     job.failed.connect(lambda error: context.notifier.error(error.message, error.hint))
     context.notifier.say(f"Exporting {target.name} ...")
     context.changed()
+
+
+def _look_what_fits(context: Context, case: Case, dialog: ExportDialog) -> None:
+    """Tells the dialog, once it is known, what the case can't be written as.
+
+    For DICOM the headers of all its files are read again, so it is done in the background.
+    """
+    job = context.loader.submit("Looking what can be exported", lambda _job: _misfits(case))
+    job.done.connect(dialog.refuse)
+
+
+def _misfits(case: Case) -> dict[Format, str]:
+    """A sentence about each format that the case can't be written as."""
+    found: dict[Format, str] = {}
+    for known in formats(case):
+        try:
+            check_format(case, Path(f"{file_stem(case.name)}_mask{known.ending}"), known.form)
+        except UserError as error:
+            found[known] = f"{error.message} {error.hint}".strip()
+    return found
 
 
 def _folder(context: Context, case: Case) -> Path:

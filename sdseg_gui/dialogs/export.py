@@ -37,7 +37,7 @@ class Format:
 
     text: str
     form: MaskForm
-    ending: str
+    ending: str  # of a file; a folder of PNGs has none
 
 
 def formats(case: Case) -> list[Format]:
@@ -49,7 +49,7 @@ def formats(case: Case) -> list[Format]:
         Format("MetaImage (.mha)", MaskForm.ITK, ".mha"),
         Format("Table of areas and volumes (.csv)", MaskForm.TABLE, ".csv"),
     ]
-    pictures = Format(png, MaskForm.PNG, ".png")
+    pictures = Format(png, MaskForm.PNG, ".png" if case.scan.slice_count == 1 else "")
     if case.scan.is_picture:
         return [pictures, Format("Polygons for labelme (.json)", MaskForm.LABELME, ".json"), *found]
     if case.scan.stored.format == "dicom":
@@ -60,19 +60,36 @@ def formats(case: Case) -> list[Format]:
     return [found[0], pictures, *found[1:]]
 
 
+def _words(name: str) -> QLabel:
+    label = QLabel()
+    label.setObjectName(name)
+    label.setWordWrap(True)
+    return label
+
+
+def _new_folders(path: Path) -> str:
+    """A sentence about the folders that will be made for a file or folder of this name, or ""."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    if not missing:
+        return ""
+    above = missing[-1].parent
+    return f"There is no folder {missing[0].relative_to(above)} in {above} yet. It will be made."
+
+
 class ExportDialog(QDialog):
-    """Format, place and overlay; asks before a mask is replaced, refuses nothing: the writer does.
+    """Format, place and overlay; asks before a mask is replaced, says which folders will be made.
 
     Args:
         case: whose mask it is.
-        folder: the place that is offered.
+        folder: the place that is offered; names without a folder are meant to be in it.
     """
 
     def __init__(self, case: Case, folder: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Export mask")
         self.setMinimumWidth(520)
-        self._case = case
+        self._case, self._folder = case, folder
+        self._refused: dict[Format, str] = {}
         self.format = QComboBox()
         for known in formats(case):
             self.format.addItem(known.text, known)
@@ -82,11 +99,10 @@ class ExportDialog(QDialog):
         self.overlay = QCheckBox("Also write a coloured overlay picture")
         self.deidentify = QCheckBox("Leave the patient and the study out")
         self.deidentify.setToolTip("Their attributes stay empty, and the UIDs are replaced.")
-        self._note = QLabel()
-        self._note.setObjectName("Faint")
-        self._note.setWordWrap(True)
+        self._note, self._warning = _words("Faint"), _words("Warning")
         self.format.currentIndexChanged.connect(self._chosen)
         self.deidentify.toggled.connect(self._tell)
+        self.place.textChanged.connect(self._tell)
         self._lay_out()
         self._tell()
 
@@ -97,9 +113,8 @@ class ExportDialog(QDialog):
         row.addWidget(self.place)
         row.addWidget(browse)
         buttons = QDialogButtonBox()
-        export = buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole)
-        export.setObjectName("Primary")
-        self.place.textChanged.connect(lambda text: export.setEnabled(bool(text.strip())))
+        self._export = buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole)
+        self._export.setObjectName("Primary")
         buttons.addButton(QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
@@ -110,13 +125,14 @@ class ExportDialog(QDialog):
         form.addRow("To", row)
         form.addRow("", self.overlay)
         form.addRow("", self.deidentify)
+        form.addRow(self._warning)
         form.addRow(self._note)
         form.addRow(buttons)
 
     @property
     def path(self) -> Path:
         """Where to write."""
-        return Path(self.place.text())
+        return self._folder / Path(self.place.text().strip())
 
     @property
     def form(self) -> MaskForm:
@@ -130,8 +146,6 @@ class ExportDialog(QDialog):
 
     def _suggestion(self) -> str:
         stem = f"{file_stem(self._case.name)}_mask"
-        if self._is_folder():
-            return stem
         return (f"{stem}_rt" if self.form is MaskForm.RTSTRUCT else stem) + self._format.ending
 
     def _is_folder(self) -> bool:
@@ -139,18 +153,21 @@ class ExportDialog(QDialog):
 
     def _chosen(self) -> None:
         """Another format: a name that was typed keeps all but its ending."""
-        is_own = self.path.name in ("", self._suggested)
+        is_own = Path(self.place.text().strip()).name in ("", self._suggested)
+        folder = self.path.parent if self.place.text().strip() else self._folder
         self._suggested = self._suggestion()
-        typed = stem_of(self.path) + ("" if self._is_folder() else self._format.ending)
-        self.place.setText(str(self.path.parent / (self._suggested if is_own else typed)))
+        typed = stem_of(self.path) + self._format.ending
+        self.place.setText(str(folder / (self._suggested if is_own else typed)))
         self._tell()
 
     def accept(self) -> None:
         """Adds an ending that was forgotten, and asks before a mask that is there is replaced."""
-        ending = "" if self._is_folder() else self._format.ending
+        if not self._export.isEnabled():
+            return
+        ending = self._format.ending
         is_known = suffix_of(self.path) in MASK_ENDINGS or kind_by_name(self.path) is not None
         if ending and not is_known:
-            self.place.setText(self.place.text() + ending)
+            self.place.setText(self.place.text().strip() + ending)
         text = f"{self.path.name} is there already. The mask in it will be replaced."
         if (
             self.path.is_file()
@@ -160,8 +177,21 @@ class ExportDialog(QDialog):
             return
         super().accept()
 
+    def refuse(self, reasons: dict[Format, str]) -> None:
+        """Takes away what the case can't be written as; chosen, it says why.
+
+        Args:
+            reasons: a sentence a format.
+        """
+        self._refused = reasons
+        self._tell()
+
     def _tell(self) -> None:
-        """Says who is named in what is written, and offers to leave them out."""
+        """Says what stands in the way or will be made, and who is named in what is written."""
+        reason, is_named = self._refused.get(self._format, ""), bool(self.place.text().strip())
+        self._export.setEnabled(is_named and not reason)
+        self._warning.setText(reason or (_new_folders(self.path) if is_named else ""))
+        self._warning.setVisible(bool(self._warning.text()))
         names = self.form in (MaskForm.SEG, MaskForm.RTSTRUCT)
         self.deidentify.setVisible(names)
         patient = names and not self.deidentify.isChecked()

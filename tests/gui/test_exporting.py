@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +13,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 from engine.io import open_case, read_mask
 from engine.io.kinds import MaskForm
 from sdseg_gui.dialogs.export import ExportDialog, formats
-from tests.engine.io.phantoms import distinct, plain, write_nifti
+from tests.engine.io.phantoms import Series, distinct, plain, write_nifti
 from tests.gui.helpers import notice, open_path, paint, voxels
 
 
@@ -197,3 +199,53 @@ def test_a_mask_beside_a_picture_is_offered_and_opens(window, idle, tmp_path):
     assert np.array_equal(window.document.label_map.array[0], values)
     open_path(window, idle, tmp_path / "plain.png")
     assert not any("lies beside" in text for text in window.notice_bar.texts)
+
+
+def test_a_folder_that_will_be_made_is_said_while_it_is_typed(window, idle, tmp_path):
+    open_path(window, idle, write_nifti(tmp_path / "a.nii", distinct((8, 9, 10)), np.eye(4)))
+    paint(window, 2)
+
+    def act(dialog: ExportDialog) -> None:
+        assert not dialog._warning.isVisible()
+        dialog.place.setText(str(tmp_path / "typo" / "b" / "m.nii.gz"))
+        text = f"There is no folder {Path('typo', 'b')} in {tmp_path} yet. It will be made."
+        assert dialog._warning.isVisible() and dialog._warning.text() == text
+        assert dialog._warning.height() >= dialog._warning.heightForWidth(dialog._warning.width())
+        dialog.place.setText(str(tmp_path / "m.nii.gz"))
+        assert not dialog._warning.isVisible()
+        choose(dialog, MaskForm.PNG)  # a folder of its own is what this format is
+        assert not dialog._warning.isVisible() and dialog.path == tmp_path / "m"
+        dialog.place.setText(" here ")
+        assert dialog.path == tmp_path / "here", "not where the program was started"
+
+    answer(act)
+    window.commands["export.mask"].trigger()
+    idle(window)
+    assert len([*(tmp_path / "here").glob("*.png")]) == 10
+
+
+def test_what_the_scan_can_t_be_written_as_is_said_before_export(window, qtbot, idle, tmp_path):
+    whole = plain()
+    (tmp_path / "s").mkdir()
+    for n in range(6):
+        part = Series(whole.pixels[n : n + 1], uid=whole.uid, study=whole.study,
+                      origin=tuple(whole.position(n)))  # fmt: skip
+        part.enhanced().save_as(tmp_path / "s" / f"{n}.dcm", enforce_file_format=True)
+    open_path(window, idle, tmp_path / "s")
+    paint(window, 2)
+
+    def act(dialog: ExportDialog) -> None:
+        qtbot.waitUntil(lambda: bool(dialog._refused))
+        assert dialog._export.isEnabled() and not dialog._warning.isVisible()
+        choose(dialog, MaskForm.SEG)
+        assert not dialog._export.isEnabled()
+        assert dialog._warning.text().startswith("s_mask.dcm can't be written: the images of s are")
+        dialog.accept()
+        assert dialog.isVisible(), "Enter does not get around it"
+        choose(dialog, MaskForm.RTSTRUCT)
+        assert dialog._export.isEnabled() and not dialog._warning.isVisible()
+
+    answer(act)
+    window.commands["export.mask"].trigger()
+    idle(window)
+    assert (tmp_path / "s_mask_rt.dcm").is_file()
