@@ -80,7 +80,8 @@ class ImageHeader:
         spacing: (row, column) distance in mm; None if unknown.
         spacing_at: where it was measured: "" in the patient, "detector" or "film" of a radiograph,
             "unknown" for one that does not say which.
-        thickness: best guess of the slice distance where positions can't tell, in mm.
+        thickness: of the slice in mm, 0 where it is not said.
+        distance: best guess of the slice distance where positions can't tell, in mm.
         slope, intercept: stored value to real value.
         unit: of the real values, or "".
         window: (level, width), or None.
@@ -114,6 +115,7 @@ class ImageHeader:
     spacing: tuple[float, float] | None
     spacing_at: str
     thickness: float
+    distance: float
     slope: float
     intercept: float
     unit: str
@@ -213,7 +215,8 @@ def _header(file: _File, ds: Elements, frame: int | None) -> ImageHeader:
         down_column=down_column,
         spacing=spacing,
         spacing_at=spacing_at,
-        thickness=_thickness(ds),
+        thickness=abs(number_of(ds, "SliceThickness", 0.0)),
+        distance=_distance(ds),
         slope=number_of(ds, "RescaleSlope", 1.0) or 1.0,
         intercept=number_of(ds, "RescaleIntercept", 0.0),
         unit=_unit(ds),
@@ -256,7 +259,7 @@ def _position(ds: Elements) -> Vector | None:
     return None if numbers is None else np.array(numbers)
 
 
-def _thickness(ds: Elements) -> float:
+def _distance(ds: Elements) -> float:
     candidates = (number_of(ds, n, 0.0) for n in ("SpacingBetweenSlices", "SliceThickness"))
     return next((abs(c) for c in candidates if c), 1.0)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
@@ -17,6 +18,7 @@ from engine.io.kinds import is_dicomdir, kind_by_name, looks_like_dicom, natural
 
 _CROSS_SECTIONS = ("CT", "MR", "PT")
 _KEPT = 2
+_SAME_PLACE_MM = 1e-3
 Check = Callable[[], None]
 Progress = Callable[[int, int], None]
 
@@ -45,12 +47,15 @@ class SeriesFound:
 
     @property
     def summary(self) -> str:
-        """ "512 x 512, 120 images, 1.25 mm" and the scanner's description, for the screen alone."""
-        first, count = self.volume[0], len(self.volume)
-        parts = [f"{first.shape[1]} x {first.shape[0]}", f"{count} image{'s' * (count > 1)}"]
-        if count > 1 and first.position is not None:
-            parts.append(f"{first.thickness:.3g} mm")
-        return ", ".join(parts) + (f"\n{first.description}" if first.description else "")
+        """The scanner's description, what was taken, and the size, a line each.
+
+        "Arterial phase", "CT, 120 slices of 5 mm, every 2.5 mm", "512 x 512 pixels". It is for the
+        screen alone, as a description may name the patient.
+        """
+        first = self.volume[0]
+        taken = ", ".join(part for part in (first.modality, *_taken(self.volume)) if part)
+        size = f"{first.shape[1]} x {first.shape[0]} pixels"
+        return "\n".join(line for line in (first.description, taken, size) if line)
 
     def is_called(self, wanted: str) -> bool:
         """True if it has this number, UID or hash."""
@@ -72,6 +77,25 @@ class Found:
     patient: Patient
     others: tuple[Path, ...]
     absent: int = 0
+
+
+def _taken(images: Sequence[ImageHeader]) -> tuple[str, ...]:
+    """How many slices, of which thickness, and how far apart where that is something else."""
+    first, count = images[0], len(images)
+    many = f"{count} image{'s' * (count > 1)}"
+    if first.along_row is None or first.down_column is None:
+        return (many,)
+    normal = np.cross(first.along_row, first.down_column)
+    places = [float(normal @ image.position) for image in images if image.position is not None]
+    gaps = np.diff(np.sort(places))
+    steps = gaps[gaps > _SAME_PLACE_MM]
+    if len(places) < count or not len(steps):
+        return (many,)
+    text = f"{len(steps) + 1} slices" + (f" of {first.thickness:.3g} mm" if first.thickness else "")
+    step = float(np.median(steps))
+    apart = f"every {step:.3g} mm" if abs(step - first.thickness) > 0.01 * step else ""
+    times = f"{count // (len(steps) + 1)} times" if len(steps) + 1 < count else ""
+    return text, apart, times
 
 
 _FOUND: dict[tuple[Path, tuple[tuple[Path, int, int], ...]], Found] = {}  # the oldest first

@@ -316,7 +316,7 @@ def _single(image: ImageHeader) -> Stack:
         remarks = ("The image does not say where it lies in the patient.",) if cut else ()
         return Stack((image,), (0,), flat, (), remarks, oriented=False)
     normal = np.cross(image.along_row, image.down_column)
-    affine = _affine(image, image.position, normal * image.thickness)
+    affine = _affine(image, image.position, normal * image.distance)
     return Stack((image,), (0,), affine, (), ())
 
 

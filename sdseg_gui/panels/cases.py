@@ -153,9 +153,10 @@ def _key(item: CaseItem) -> tuple[Path, str]:
 
 
 def _text(item: CaseItem, review: str) -> str:
-    """Name, and below it the review state, or what is known of a series that is new."""
-    below = review if review != "new" else item.summary.partition("\n")[0]
-    return f"{item.name}\n{below}" if below else item.name
+    """Name, and below it the review state and what a series is; its size is for the tooltip."""
+    known = item.summary.splitlines()[:-1]
+    state = [review] if review != "new" else []
+    return "\n".join([item.name, *known[:-1], " · ".join([*state, *known[-1:]])]).rstrip("\n")
 
 
 def _tip(item: CaseItem) -> str:

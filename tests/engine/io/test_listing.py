@@ -174,10 +174,36 @@ def test_a_disc_opens_by_its_dicomdir(tmp_path):
     parts = list_parts(table.parent)
     assert sorted(part.name for part in parts) == ["CT series 2", "CT series 7"]
     best = next(part for part in parts if part.is_likeliest)
-    assert best.name == "CT series 2" and best.summary.startswith("5 x 4, 5 images")
+    assert (
+        best.name == "CT series 2"
+        and best.summary == "CT, 5 slices of 5 mm, every 2.5 mm\n5 x 4 pixels"
+    )
     case = open_case(table, series=best.series)
     assert case.scan.slice_count == 5 and case.name == "CT series 2"
     assert open_middle(table, best.series).scan.array.shape == (1, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "tags", "wanted"),
+    [
+        ({"step": (0, 0, 5)}, {"SeriesDescription": "Liver"}, "Liver\nCT, 3 slices of 5 mm"),
+        ({"step": (0, 3, 4)}, {"SliceThickness": 5}, "CT, 3 slices of 5 mm, every 4 mm"),
+        ({"step": (0, 0, -1.25)}, {"SliceThickness": 0.5}, "CT, 3 slices of 0.5 mm, every 1.25 mm"),
+        ({}, {"SliceThickness": None, "SpacingBetweenSlices": 9}, "CT, 3 slices, every 2.5 mm"),
+        ({"step": (0, 0, 0)}, {}, "CT, 3 images"),
+        ({}, {"ImagePositionPatient": None}, "CT, 3 images"),
+    ],
+)  # fmt: skip
+def test_a_series_says_how_many_slices_of_which_thickness(tmp_path, options, tags, wanted):
+    folder = Series(distinct((3, 4, 5)), tags=tags, **options).write(tmp_path / "s")
+    assert list_parts(folder)[0].summary == f"{wanted}\n5 x 4 pixels"
+
+
+def test_a_series_that_was_taken_twice_says_so(tmp_path):
+    first = Series(distinct((3, 4, 5)))
+    first.write(tmp_path, ["a", "b", "c"])
+    Series(first.pixels, uid=first.uid, study=first.study).write(tmp_path, ["d", "e", "f"])
+    assert "CT, 3 slices of 5 mm, every 2.5 mm, 2 times" in list_parts(tmp_path)[0].summary
 
 
 def test_a_dicomdir_without_its_disc_is_refused(tmp_path):
