@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-ROWS = 3  # shown at a time
+ROWS = 3  # shown at a time, until all are asked for
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ class Notifier(QObject):
 
 
 class NoticeBar(QWidget):
-    """The notices, newest first; what does not fit comes back when one is closed."""
+    """The notices, newest first; a line says how many do not fit, and shows them all or hides them.
+
+    They come back by themselves too, as others are closed.
+    """
 
     closed = Signal(object)  # Notice
 
@@ -79,9 +82,14 @@ class NoticeBar(QWidget):
         super().__init__(parent)
         self._notices: list[Notice] = []
         self._rows: list[_Row] = []
+        self._shows_all = False
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(0)
+        self.more = QPushButton(self)
+        self.more.setObjectName("More")
+        self.more.clicked.connect(self._turn)
+        self._column.addWidget(self.more)
         notifier.shown.connect(self._add)
         notifier.cleared.connect(self._remove_key)
         self.hide()
@@ -94,7 +102,11 @@ class NoticeBar(QWidget):
     @property
     def texts(self) -> list[str]:
         """What is shown, newest first."""
-        return [notice.text for notice in reversed(self._notices[-ROWS:])]
+        return [notice.text for notice in self._visible()]
+
+    def _visible(self) -> list[Notice]:
+        """Those that have a row, newest first."""
+        return self._notices[::-1][: None if self._shows_all else ROWS]
 
     def choose(self, text: str) -> None:
         """Presses a button of the newest notice that has it.
@@ -124,10 +136,19 @@ class NoticeBar(QWidget):
             self._column.removeWidget(row)
             row.hide()
             row.deleteLater()
-        self._rows = [_Row(n, self._close, self) for n in reversed(self._notices[-ROWS:])]
-        for row in self._rows:
-            self._column.addWidget(row)
+        hidden = len(self._notices) - ROWS
+        self._shows_all = self._shows_all and hidden > 0
+        self._rows = [_Row(notice, self._close, self) for notice in self._visible()]
+        for place, row in enumerate(self._rows):
+            self._column.insertWidget(place, row)
+        self.more.setText("Show fewer" if self._shows_all else f"{hidden} more")
+        self.more.setVisible(hidden > 0)
         self.setVisible(bool(self._rows))
+
+    def _turn(self) -> None:
+        """Shows all notices, or the newest alone."""
+        self._shows_all = not self._shows_all
+        self._render()
 
 
 class _Row(QFrame):
