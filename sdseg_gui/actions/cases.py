@@ -237,13 +237,11 @@ def remove_case(context: Context, row: int | None = None, discard: bool = False)
     if discard or not (session.has_work(item) or session.is_unsaved(item)):
         _remove(context, item)
         return
-    lost = "is not saved and would be lost"
+    lost = "that is not saved; removing it from the list loses that."
     if not session.is_unsaved(item):
-        lost = "would leave the project when it is saved the next time"
+        lost = "in the project; that goes too when the project is saved the next time."
     choice = Choice("Remove it", lambda: _remove(context, item))
-    context.notifier.show(
-        f"The work on {item.name} {lost}.", "warning", (choice,), key=_question(item)
-    )
+    context.notifier.show(f"{item.name} has work {lost}", "warning", (choice,), key=_question(item))
 
 
 def _question(item: CaseItem) -> str:

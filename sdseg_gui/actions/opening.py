@@ -50,6 +50,7 @@ def begin_opening(
     job = context.loader.submit(OPENING, work, newest_wins=True)
     context.under_way.end(OPENING)  # what is begun last is shown
     context.under_way.tell(OPENING, text)
+    context.notifier.say(text)  # at once, whatever was said before
 
     def end(act: Callable[[], None] | None = None) -> None:
         if act is not None and not job.cancel_asked:

@@ -94,7 +94,8 @@ class CasesPanel(QWidget):
     def _rebuild(self) -> None:
         self._list.clear()
         for case in self._session.items:
-            work = case.left or case.entry
+            is_shown = case is self._session.current_item
+            work = self._document.case if is_shown else case.left or case.entry
             review = work.review.value if work else "new"
             shown = self._icons.get(_key(case), _blank())
             item = QListWidgetItem(shown, _text(case, review))

@@ -156,6 +156,14 @@ def test_work_is_asked_about_before_its_row_goes(window, idle, pictures, tmp_pat
     assert names(window) == ["picture0", "picture2"], "the project on the disk has it still"
 
 
+def test_a_row_keeps_its_state_when_others_are_added(window, idle, pictures, volume) -> None:
+    open_path(window, idle, pictures)
+    paint(window, 0)
+    open_path(window, idle, volume)
+    rows = window.cases_panel.findChild(QListWidget)
+    assert rows.item(0).text() == "picture0\ncorrected"
+
+
 def test_a_row_that_does_not_open_can_be_removed(window, idle, pictures) -> None:
     (pictures / "picture1.png").write_bytes(b"no picture")
     open_path(window, idle, pictures)

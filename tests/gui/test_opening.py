@@ -160,6 +160,18 @@ def test_what_was_given_up_says_nothing_when_it_fails_later(
     assert window.document.case.name == "picture0" and window.context.failed_row is None
 
 
+def test_the_status_line_says_at_once_what_is_being_opened(window, idle, pictures) -> None:
+    open_path(window, idle, pictures)
+    assert window.statusBar().currentMessage() == "picture0 opened"
+    with held(window.loader):
+        window.commands["case.next"].trigger()
+        assert window.statusBar().currentMessage() == "Opening picture1 ..."
+        window.commands["case.open"].trigger(path=pictures)
+        assert window.statusBar().currentMessage() == "Looking at the files ..."
+    idle(window)
+    assert window.statusBar().currentMessage() == "picture0 is open"
+
+
 @pipes
 def test_the_status_line_keeps_what_is_being_opened(
     window, qtbot, idle, pictures, stuck, monkeypatch
