@@ -35,6 +35,7 @@ class LabelsPanel(QWidget):
         super().__init__(parent)
         self._document, self._view = document, view
         self._rows: list[_LabelRow] = []
+        self.icons = {name: icon(name) for name in ("eye", "hidden", "lock", "unlock")}
         self._group = QButtonGroup(self)
         layout = column(self)
         head = QHBoxLayout()
@@ -51,19 +52,32 @@ class LabelsPanel(QWidget):
         self._list = QVBoxLayout()
         self._list.setSpacing(2)
         layout.addLayout(self._list)
-        document.case_opened.connect(self._rebuild)
-        document.labels_changed.connect(self._rebuild)
+        document.case_opened.connect(self._show_case)
+        document.labels_changed.connect(self._show_labels)
         view.active_label_changed.connect(self._mark_active)
-        self._rebuild()
+        self._show_labels()
 
-    def _rebuild(self) -> None:
+    def _show_case(self) -> None:
+        """Labels of another case: what was half typed belongs to none of them."""
         for row in self._rows:
+            row.drop_typed()
+        self._show_labels()
+
+    def _show_labels(self) -> None:
+        """Gives each label a row; rows are kept, for making one takes as long as showing many."""
+        case = self._document.case
+        labels = case.labels.labels if case is not None else ()
+        for row in self._rows[len(labels) :]:
             self._list.removeWidget(row)
+            self._group.removeButton(row.active)
             row.hide()
             row.deleteLater()
-        case = self._document.case
-        self._rows = [_LabelRow(label, self) for label in (case.labels if case else ())]
-        for row in self._rows:
+        del self._rows[len(labels) :]
+        for row, label in zip(self._rows, labels, strict=False):
+            row.show_label(label)
+        for label in labels[len(self._rows) :]:
+            row = _LabelRow(label, self)
+            self._rows.append(row)
             self._list.addWidget(row)
             self._group.addButton(row.active)
         self._empty.setVisible(not self._rows)
@@ -71,8 +85,10 @@ class LabelsPanel(QWidget):
         self._mark_active(self._view.active_label)
 
     def _mark_active(self, label_id: int) -> None:
+        self._group.setExclusive(False)  # or the last one that was marked could not be unmarked
         for row in self._rows:
-            row.active.setChecked(row.label.id == label_id)
+            row.mark(row.label.id == label_id)
+        self._group.setExclusive(True)
 
     def activate(self, label: Label) -> None:
         """Makes a label the one that the brush paints."""
@@ -93,28 +109,53 @@ class _LabelRow(QWidget):
         self.label, self._panel = label, panel
         self.active = QRadioButton()
         self.active.setToolTip("Paint with this label")
-        self.active.setAccessibleName(f"Paint with {label.name}")
         self.active.toggled.connect(self._activate)
-        colour = QToolButton()
-        colour.setIcon(swatch(label.colour))
-        colour.setIconSize(QSize(14, 14))
-        colour.setToolTip("Change the colour")
-        colour.clicked.connect(self._pick_colour)
-        self._name = QLineEdit(label.name)
+        self._colour = QToolButton()
+        self._colour.setIconSize(QSize(14, 14))
+        self._colour.setToolTip("Change the colour")
+        self._colour.clicked.connect(self._pick_colour)
+        self._name = QLineEdit()
         self._name.setFrame(False)
         self._name.setToolTip("Rename")
         self._name.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self._name.editingFinished.connect(self._rename)
-        shown = _switch("eye" if label.visible else "hidden", "Show or hide this label")
-        shown.clicked.connect(self._toggle_visible)
-        locked = _switch("lock" if label.locked else "unlock", "Lock: nothing writes into it")
-        locked.setChecked(label.locked)
-        locked.clicked.connect(self._toggle_locked)
+        self._shown = _switch("Show or hide this label")
+        self._shown.clicked.connect(self._toggle_visible)
+        self._locked = _switch("Lock: nothing writes into it")
+        self._locked.clicked.connect(self._toggle_locked)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)
-        for widget in (self.active, colour, self._name, shown, locked):
+        for widget in (self.active, self._colour, self._name, self._shown, self._locked):
             row.addWidget(widget, 1 if widget is self._name else 0)
+        self._render(None)
+
+    def show_label(self, label: Label) -> None:
+        """Shows another label, or the same one changed; what does not differ is left alone."""
+        before, self.label = self.label, label
+        if label != before:
+            self._render(before)
+
+    def drop_typed(self) -> None:
+        """Takes back a name that is being typed."""
+        self._name.setText(self.label.name)
+
+    def mark(self, is_active: bool) -> None:
+        """Marks the label as the one that the brush paints."""
+        if self.active.isChecked() != is_active:
+            self.active.setChecked(is_active)
+
+    def _render(self, before: Label | None) -> None:
+        label, icons = self.label, self._panel.icons
+        if before is None or (before.id, before.name) != (label.id, label.name):
+            self._name.setText(label.name)
+            self.active.setAccessibleName(f"Paint with {label.name}")
+        if before is None or before.colour != label.colour:
+            self._colour.setIcon(swatch(label.colour))
+        if before is None or before.visible != label.visible:
+            self._shown.setIcon(icons["eye" if label.visible else "hidden"])
+        if before is None or before.locked != label.locked:
+            self._locked.setIcon(icons["lock" if label.locked else "unlock"])
 
     def _activate(self, on: bool) -> None:
         if on:
@@ -144,9 +185,8 @@ class _LabelRow(QWidget):
         )
 
 
-def _switch(name: str, tip: str) -> QToolButton:
+def _switch(tip: str) -> QToolButton:
     button = QToolButton()
-    button.setIcon(icon(name))
     button.setIconSize(QSize(16, 16))
     button.setToolTip(tip)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
