@@ -23,9 +23,9 @@ from engine.io.dicom_source import (
     MaskSource,
     building,
     mask_source,
-    one_text,
     write_dataset,
 )
+from engine.io.dicom_text import one_text
 from engine.io.kinds import MaskForm
 from engine.io.replacing import PROGRAM
 

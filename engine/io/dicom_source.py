@@ -23,6 +23,7 @@ from engine.errors import UserError
 from engine.io.dicom import source_stack
 from engine.io.dicom_header import ImageHeader
 from engine.io.dicom_stack import Stack
+from engine.io.dicom_text import one_text
 from engine.io.kinds import MaskForm, reading
 from engine.io.manifests import count_voxels
 from engine.io.orientation import to_stored
@@ -48,7 +49,6 @@ _HARMLESS = (
     "DimensionOrganizationSequence", "DimensionIndexSequence",
 )  # fmt: skip
 _EACH = "PerFrameFunctionalGroupsSequence"  # a file of frames has it, even of one frame
-_LETTERS = 64  # of a short text (LO, PS3.5 6.2)
 _OURS = "2.25."  # the root of UIDs that are made of a number (PS3.5 B.2)
 
 
@@ -98,12 +98,6 @@ class MaskSource:
         if not model:
             return "MANUAL"
         return "SEMIAUTOMATIC" if hand or erased else "AUTOMATIC"
-
-
-def one_text(text: str) -> str:
-    """A text as one value of an element of 64 letters: a backslash would make two of it."""
-    plain = "".join(letter for letter in text.replace("\\", "/") if letter.isprintable())
-    return plain[:_LETTERS].strip()
 
 
 def check_source(path: Path, case: Case, form: MaskForm) -> Stack:

@@ -13,6 +13,7 @@ from engine.domain.labels import MAX_LABEL_ID, LabelList
 from engine.domain.volume import Volume
 from engine.errors import ChoiceNeeded, UserError
 from engine.imaging.orientation import as_shown
+from engine.io.dicom_text import one_text
 from engine.io.kinds import Kind, file_stem, kind_of, reading, suffix_of
 from engine.io.listing import SLICE_NUMBER, manifest_of
 from engine.io.manifests import labels_named, read_labels
@@ -20,7 +21,6 @@ from engine.io.mask_placing import NEAREST, Tell, other_grid, put_on_grid
 from engine.io.no_number import fill_mask
 
 Labels = NDArray[np.uint8]
-_NAME = 64  # letters of a name that a DICOM file keeps
 
 
 def read_mask(
@@ -70,14 +70,14 @@ def _with_names(
     """The labels as the file itself names them, with the manifest's numbers if it knows them all.
 
     DICOM and labelme number what is drawn from 1 on; the manifest tells which numbers those labels
-    had before. It may also belong to another file of the same name, and then says nothing here.
+    had before, and their names as they were before DICOM changed or cut them. It may also belong to another file of the same name, and then says nothing here.
     """
     names = {value: name for value, name in said.items() if 0 < value <= MAX_LABEL_ID}
     if not names:
         return array, beside
-    short = [label.name[:_NAME] for label in beside or ()]  # as long as DICOM allows
+    short = [one_text(label.name) for label in beside or ()]
     ids = {name: label.id for name, label in zip(short, beside or (), strict=True)}
-    wanted = [name[:_NAME] for name in names.values()]
+    wanted = [one_text(name) for name in names.values()]
     is_clear = len(ids) == len(short) and len(set(wanted)) == len(wanted)
     has_more = not set(np.unique(array).tolist()) <= {0, *names}
     if beside is None or has_more or not is_clear or not ids.keys() >= set(wanted):

@@ -288,6 +288,7 @@ def test_a_backslash_in_a_name_makes_no_second_name(tmp_path, form):
     model = ModelUse("m\\n", "ab" * 32, "", 0, None)
     draw(case, np.s_[3:4, 1:3, 1:3], origin=Origin.MODEL)
     path = save_mask(case, tmp_path / "m.dcm", form=form, model=model)[0]
+    assert told(path, case)[1][1] == "a\\b\tc" + "d" * 80, "as its manifest says"
     (tmp_path / "m.manifest.json").unlink()
     assert told(path, case)[1] == {1: "a/bc" + "d" * 60}
     assert "m/n" in str(dcmread(path))
