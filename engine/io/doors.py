@@ -129,7 +129,8 @@ def open_truth(path: Path, tell: Callable[[str], None] = lambda _: None) -> Volu
     """
     kind = kind_of(path)
     if kind is Kind.PICTURE:
-        from engine.io.raster import has_palette, read_indices
+        from engine.io.mask_picture import read_indices
+        from engine.io.raster import has_palette
 
         if has_palette(path):
             indices = read_indices(path)

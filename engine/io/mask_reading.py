@@ -43,8 +43,8 @@ def read_mask(
         threshold: of a DICOM SEG that holds fractions.
         overlap: which of two overlapping segments gets a voxel, "first" or "last".
         resample: "nearest" puts a mask of another grid onto the case's by the nearest voxel.
-        tell: called with a sentence about what resampling changed, and about voxels without a
-            number, which are background.
+        tell: called with a sentence about what resampling changed, voxels without a number, which
+            are background, and what the file's format blurred or does not say.
 
     Returns:
         uint8 ``[k, j, i]`` on the case's grid, and the labels that the manifest beside it, or else
@@ -57,7 +57,7 @@ def read_mask(
     """
     file = path
     if path.is_dir():
-        array, file = _read_folder(path, case)
+        array, file = _read_folder(path, case, tell)
         names: dict[int, str] = {}
     else:
         array, names = _read_file(path, case, threshold, overlap, resample, tell)
@@ -70,7 +70,8 @@ def _with_names(
     """The labels as the file itself names them, with the manifest's numbers if it knows them all.
 
     DICOM and labelme number what is drawn from 1 on; the manifest tells which numbers those labels
-    had before, and their names as they were before DICOM changed or cut them. It may also belong to another file of the same name, and then says nothing here.
+    had before, and their names before DICOM changed or cut them. It may also belong to another
+    file of the same name, and then says nothing here.
     """
     names = {value: name for value, name in said.items() if 0 < value <= MAX_LABEL_ID}
     if not names:
@@ -101,14 +102,44 @@ def _read_file(
     if kind in (Kind.NIFTI, Kind.ITK):
         return _read_volume_mask(path, kind, case, overlap, resample, tell)
     if case.scan.slice_count > 1:
+        return _read_stack(path, case, tell), {}
+    array = np.zeros(case.scan.grid.shape, dtype=np.uint8)
+    slice_of(array, case.scan.plane, 0)[...] = _read_slice(path, case.scan, tell)
+    return array, {}
+
+
+def _read_stack(path: Path, case: Case, tell: Tell) -> Labels:
+    """A TIFF with a page for each slice of a volume, in the window's order, upright as shown.
+
+    Raises:
+        UserError: it is another picture, or has another number of pages.
+    """
+    if suffix_of(path) not in (".tif", ".tiff"):
         raise UserError(
             f"{path.name} can't be opened as the mask of {case.name}.",
-            hint="Masks of a volume open from NIfTI, NRRD, DICOM SEG, RT structure sets, and "
-            "folders of PNGs.",
+            hint="Masks of a volume open from NIfTI, NRRD, DICOM SEG, RT structure sets, TIFFs "
+            "with a page for each slice, and folders of PNGs.",
         )
-    array = np.zeros(case.scan.grid.shape, dtype=np.uint8)
-    slice_of(array, case.scan.plane, 0)[...] = _read_slice(path, case.scan)
-    return array, {}
+    from engine.io.mask_picture import page_count, read_pages
+
+    scan, count = case.scan, page_count(path)
+    if count != scan.slice_count:
+        raise UserError(
+            f"{path.name} has {count} page{'s' * (count > 1)}, {case.name} has {scan.slice_count} "
+            "slices.",
+            hint="A TIFF is the mask of a volume if it has a page for each slice.",
+        )
+    array, gaps = np.zeros(scan.grid.shape, dtype=np.uint8), list[str]()
+    for index, page in enumerate(read_pages(path)):
+        values = fill_mask(path, page, gaps.append)
+        slice_of(array, scan.plane, index)[...] = _on_slice(path, values, scan)
+    if gaps:
+        tell(f"{len(gaps)} pages of {path.name} have pixels without a number: background.")
+    tell(
+        f"{path.name} does not say where its pages lie: the first was taken for slice 1, each "
+        "upright as it is shown. Look whether they lie right."
+    )
+    return array
 
 
 def _read_dicom(
@@ -180,10 +211,15 @@ def _label_values(path: Path, values: NDArray[Any]) -> Labels:
     return labels
 
 
-def _read_slice(path: Path, scan: Volume) -> Labels:
-    from engine.io.raster import read_indices
+def _read_slice(path: Path, scan: Volume, tell: Tell) -> Labels:
+    from engine.io.mask_picture import read_indices
 
-    labels = as_shown(_label_values(path, read_indices(path)), scan.plane)
+    return _on_slice(path, read_indices(path, tell), scan)
+
+
+def _on_slice(path: Path, values: NDArray[Any], scan: Volume) -> Labels:
+    """Values ``[j, i]`` of an upright picture, as a slice of the scan."""
+    labels = as_shown(_label_values(path, values), scan.plane)
     if labels.shape != scan.slice_shape:
         rows, columns = scan.slice_shape
         raise UserError(
@@ -194,7 +230,7 @@ def _read_slice(path: Path, scan: Volume) -> Labels:
     return labels
 
 
-def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
+def _read_folder(folder: Path, case: Case, tell: Tell) -> tuple[Labels, Path]:
     """A folder of ``NAME_0007.png``, and one of its files; slices without a file stay empty.
 
     Of a picture there is ``NAME.png``, maybe among those of other pictures.
@@ -207,7 +243,7 @@ def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
                 f"The folder {folder.name} holds no mask of {case.name}, which is a picture.",
                 hint=f"Open the mask's own file, or a folder with {own.name}.",
             )
-        return _read_slice(own, scan)[None], own
+        return _read_slice(own, scan, tell)[None], own
     with reading(folder):
         files = {p: SLICE_NUMBER.search(p.name) for p in folder.iterdir()}
     by_stem: dict[str, dict[int, Path]] = {}
@@ -223,7 +259,7 @@ def _read_folder(folder: Path, case: Case) -> tuple[Labels, Path]:
         )
     array = np.zeros(scan.grid.shape, dtype=np.uint8)
     for index, path in sorted(found.items()):
-        slice_of(array, scan.plane, index)[...] = _read_slice(path, scan)
+        slice_of(array, scan.plane, index)[...] = _read_slice(path, scan, tell)
     return array, next(iter(found.values()))
 
 

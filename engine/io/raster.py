@@ -25,8 +25,8 @@ from engine.system.atomic import atomic_write, flush
 if TYPE_CHECKING:
     import tifffile
 
-_WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_TIFF = (".tif", ".tiff")
+WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+TIFF = (".tif", ".tiff")
 # What a byte of the file can become at most: JPEG's shortest code for 64 pixels is a bit; BMP
 # repeats a pixel 255 times with two bytes; a GIF's code of 12 bits stands for 3838 pixels.
 _PIXELS_A_BYTE = {"JPEG": 512, "MPO": 512, "BMP": 1024, "GIF": 2600}
@@ -63,26 +63,10 @@ def has_palette(path: Path) -> bool:
     False where Pillow can't read it: who opens it next has another reader, or says what is wrong.
     """
     try:
-        with reading(path), _opened(path) as image:
+        with reading(path), opened(path) as image:
             return image.mode == "P"
     except UserError:
         return False
-
-
-def read_indices(path: Path) -> NDArray[Any]:
-    """The values of a mask picture, upright ``[j, i]``; a palette's indices, not its colours.
-
-    Raises:
-        UserError: it can't be read, or is a colour picture.
-    """
-    with reading(path), _opened(path) as image:
-        if image.mode not in ("1", "L", "P", *_WIDE_GREY):
-            raise UserError(
-                f"{path.name} is a colour picture; a mask has one number a pixel.",
-                hint="Open the mask itself, not its coloured overlay.",
-            )
-        form = _form_of(image)
-        return _as_array(np.asarray(image), _form_left(image, form))[0]
 
 
 def write_png(path: Path, pixels: NDArray[Any], form: StoredForm | None = None) -> None:
@@ -121,13 +105,14 @@ def _draw_png(draft: Path, pixels: NDArray[Any], form: StoredForm | None) -> Non
     image.save(draft, format="PNG", **options)
 
 
-def _as_array(pixels: NDArray[Any], form: StoredForm) -> NDArray[Any]:
+def as_array(pixels: NDArray[Any], form: StoredForm) -> NDArray[Any]:
     """Stored ``[row, column, ...]`` -> ``[1, j, i, ...]``."""
     stored = pixels.swapaxes(0, 1)[:, :, None]
     return np.ascontiguousarray(to_array(stored, form))
 
 
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
+    """A picture, if its header promises no more than the program and its file can hold."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
@@ -178,39 +163,39 @@ def _too_large(path: Path, limit: int | None = None) -> UserError:
     )
 
 
-def _form_of(image: Image.Image) -> StoredForm:
+def form_of(image: Image.Image) -> StoredForm:
     """The turn that the file asks for; to be called before its pixels are read."""
     value = image.getexif().get(ExifTags.Base.Orientation, 1)
     return exif_form(value if isinstance(value, int) else 1)
 
 
-def _form_left(image: Image.Image, form: StoredForm) -> StoredForm:
+def form_left(image: Image.Image, form: StoredForm) -> StoredForm:
     """The turn that is left to do: Pillow turns a TIFF itself when it reads the pixels."""
     return exif_form(1) if image.format == "TIFF" else form
 
 
 def _read_upright(path: Path, remarks: list[str]) -> tuple[NDArray[Any], StoredForm]:
     """The picture upright, ``[1, j, i]`` or ``[1, j, i, 3]``, and how its file stores it."""
-    if suffix_of(path) in _TIFF and not _is_plain_tiff(path):
+    if suffix_of(path) in TIFF and not is_plain_tiff(path):
         pixels, form = _read_tiff(path)
-        return _as_array(pixels, form), form
-    with _opened(path) as image:
+        return as_array(pixels, form), form
+    with opened(path) as image:
         # MPO is what phones call a JPEG with a preview behind it; the first picture is meant.
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise UserError(
                 f"{path.name} holds {getattr(image, 'n_frames', 1)} pictures; one is needed.",
                 hint="Save the one you need as a file of its own.",
             )
-        _note_lost_depth(path, image, remarks)
-        form = _form_of(image)
+        note_lost_depth(path, image, remarks)
+        form = form_of(image)
         pixels = _grey_or_rgb(path, image, remarks)
-        return _as_array(pixels, _form_left(image, form)), form
+        return as_array(pixels, form_left(image, form)), form
 
 
-def _is_plain_tiff(path: Path) -> bool:
+def is_plain_tiff(path: Path) -> bool:
     """True where Pillow reads the TIFF, and tifffile would not read it better."""
     try:
-        with _opened(path) as image:
+        with opened(path) as image:
             tags = getattr(image, "tag_v2", {})
             bits = tags.get(_BITS, (1,))
             # Pillow takes colours of 16 bit in 8, and negative numbers of 8 bit for large ones.
@@ -242,7 +227,7 @@ def _read_tiff(path: Path) -> tuple[NDArray[Any], StoredForm]:
                 hint="Save the one you need as a file of its own.",
             )
         page = cast(tifffile.TiffPage, tiff.pages[0])
-        _check_page(path, page)
+        check_page(path, page)
         pixels = page.asarray()
         if page.axes.startswith("S"):
             pixels = np.moveaxis(pixels, 0, -1)
@@ -250,11 +235,11 @@ def _read_tiff(path: Path) -> tuple[NDArray[Any], StoredForm]:
         has_alpha = page.samplesperpixel == 2 and len(page.extrasamples) == 1
     pixels = _plain_type(path, _without_extra(path, pixels, 1 if has_alpha else 3))
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        pixels = _inverted(pixels, page.bitspersample)
-    return _grey_if_equal(pixels), form
+        pixels = inverted(pixels, page.bitspersample)
+    return grey_if_equal(pixels), form
 
 
-def _check_page(path: Path, page: tifffile.TiffPage) -> None:
+def check_page(path: Path, page: tifffile.TiffPage) -> None:
     """Refuses what is too large for the program, or for its file, and inks or other colours."""
     if page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or 0):
         raise _too_large(path)
@@ -279,7 +264,7 @@ def _without_extra(path: Path, pixels: NDArray[Any], channels: int) -> NDArray[A
     return pixels
 
 
-def _inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+def inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     """Grey values of a TIFF in which 0 is white; Pillow turns those of 8 bit itself."""
     if pixels.dtype.kind != "u" or bits > np.iinfo(pixels.dtype).bits:
         return pixels
@@ -301,14 +286,15 @@ def _plain_type(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def _grey_if_equal(pixels: NDArray[Any]) -> NDArray[Any]:
+def grey_if_equal(pixels: NDArray[Any]) -> NDArray[Any]:
     """One channel where all three are equal and the file only says colour (CVC's masks)."""
     if pixels.ndim == 3 and not (pixels != pixels[:, :, :1]).any():
         return np.ascontiguousarray(pixels[:, :, 0])
     return pixels
 
 
-def _note_lost_depth(path: Path, image: Image.Image, remarks: list[str]) -> None:
+def note_lost_depth(path: Path, image: Image.Image, remarks: list[str]) -> None:
+    """Says if Pillow gives fewer bits than the file holds."""
     # Pillow gives 16 bits a colour in 8 bits; the header of a PNG says so in byte 24.
     is_wide = image.format == "PNG" and _png_kind(path)[0] == 16
     if (is_wide and image.mode in ("RGB", "RGBA", "LA")) or _is_wide_colour(image):
@@ -320,17 +306,18 @@ def _grey_or_rgb(path: Path, image: Image.Image, remarks: list[str]) -> NDArray[
         return _plain_type(path, np.asarray(image))
     if image.mode == "1":
         return np.asarray(image.convert("L"))
-    if image.mode in _WIDE_GREY:
-        return _wide_grey(path, image)
+    if image.mode in WIDE_GREY:
+        return wide_grey(path, image)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa", "P") or "transparency" in image.info:
         return _without_alpha(path, image, remarks)
     return np.asarray(image.convert("RGB"))
 
 
-def _wide_grey(path: Path, image: Image.Image) -> NDArray[Any]:
+def wide_grey(path: Path, image: Image.Image) -> NDArray[Any]:
+    """Grey values of more than 8 bit, in the computer's order of bytes, 0 as black."""
     tags = getattr(image, "tag_v2", {})
     pixels = _plain_type(path, np.asarray(image))
-    return _inverted(pixels, tags.get(_BITS, (1,))[0]) if tags.get(_PHOTOMETRIC) == 0 else pixels
+    return inverted(pixels, tags.get(_BITS, (1,))[0]) if tags.get(_PHOTOMETRIC) == 0 else pixels
 
 
 def _without_alpha(path: Path, image: Image.Image, remarks: list[str]) -> NDArray[Any]:
@@ -349,4 +336,4 @@ def _without_alpha(path: Path, image: Image.Image, remarks: list[str]) -> NDArra
         colours[top:below] = np.asarray(part.convert("RGBa"))[:, :, :3]
     if has_holes:
         remarks.append(f"{path.name} has transparent parts; they are shown black.")
-    return _grey_if_equal(colours) if image.mode in ("LA", "La", "P", "PA", "L") else colours
+    return grey_if_equal(colours) if image.mode in ("LA", "La", "P", "PA", "L") else colours

@@ -203,7 +203,7 @@ def test_masks_of_another_grid_are_refused(volume, tmp_path):
 def test_pictures_of_another_size_or_in_colour_are_no_mask(picture, tmp_path):
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "small.png")
     assert "5 x 4 pixels" in refused(read_mask, tmp_path / "small.png", picture)
-    Image.fromarray(np.zeros((9, 12, 3), np.uint8)).save(tmp_path / "rgb.png")
+    Image.fromarray(distinct((9, 12, 3), np.uint8)).save(tmp_path / "rgb.png")
     assert "colour picture" in refused(read_mask, tmp_path / "rgb.png", picture)
     Image.fromarray(np.full((9, 12), 999, np.uint16)).save(tmp_path / "wide.png")
     assert "whole numbers from 0 to 255" in refused(read_mask, tmp_path / "wide.png", picture)
