@@ -17,7 +17,7 @@ FIRST, LAST = "first", "last"  # which of two overlapping segments gets a voxel
 _BASE = 1 << 16  # above every label; 1..65535 as a number of a set is that label alone
 _MOST_SETS = 10_000  # of labels that meet somewhere; real segmentations have some dozens
 _NAMED = 3  # pairs in a sentence, lost labels in an answer
-_LETTERS = 32  # of a name in it
+_LETTERS = 24  # of a name in it
 _Numbers = NDArray[np.unsignedinteger[Any]]
 
 
@@ -120,18 +120,17 @@ class Placing:
         if len(ranked) > _NAMED:
             parts.append(f"and {len(ranked) - _NAMED:,} more pairs")
         (low, high), _count = ranked[0]
-        answers = {
-            FIRST: _answer(found, names, (low, high), min, len(ranked) == 1),
-            LAST: _answer(found, names, (high, low), max, len(ranked) == 1),
-        }
+        is_clear = len(ranked) == 1
+        first = names[low] if is_clear else "the lower number"
+        last = names[high] if is_clear else "the higher number"
+        left = _what_is_lost(found, names, first, min) + _what_is_lost(found, names, last, max)
         return ChoiceNeeded(
             f"Labels of {self._path.name} overlap: {', '.join(parts)}. "
-            f"A {word} can have one label.",
-            hint="Choose with "
-            + ", or with ".join(f"--overlap {key}: {text}" for key, text in answers.items())
-            + ".",
+            f"A {word} can have one label.{left}",
+            hint=f"Choose with --overlap first: {first} gets them, or with --overlap last: "
+            f"{last} gets them.",
             about="overlap",
-            choices=[Choice(key, text) for key, text in answers.items()],
+            choices=[Choice(FIRST, f"{first} gets them"), Choice(LAST, f"{last} gets them")],
         )
 
 
@@ -155,23 +154,17 @@ def _shortened(name: str) -> str:
     return plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 3]}..."
 
 
-def _answer(
+def _what_is_lost(
     found: Mapping[frozenset[int], int],
     names: _Names,
-    pair: tuple[int, int],
+    winner: str,
     rule: Callable[[frozenset[int]], int],
-    is_clear: bool,
 ) -> str:
-    """What an answer gives: who gets the voxels, and whose label is lost by that."""
+    """A sentence about labels of which nothing is left if a rule chooses, or ""."""
     used = {label for labels in found for label in labels}
     lost = sorted(used - {rule(labels) for labels in found})
-    order = "lower" if rule is min else "higher"
-    text = (
-        f"{names[pair[0]]} gets them"
-        if is_clear
-        else f"the {order} number gets them ({names[pair[0]]} before {names[pair[1]]})"
-    )
     if not lost:
-        return text
+        return ""
     more = f" and {len(lost) - _NAMED} more" * (len(lost) > _NAMED)
-    return f"{text}; nothing is left of {', '.join(names[n] for n in lost[:_NAMED])}{more}"
+    gone = ", ".join(names[label] for label in lost[:_NAMED])
+    return f" If {winner} gets them, nothing is left of {gone}{more}."

@@ -17,6 +17,7 @@ from engine.errors import Choice as Asked
 from engine.errors import ChoiceNeeded, UserError
 from engine.io import read_mask
 from engine.io.beside import masks_beside
+from engine.io.kinds import OPENED
 from engine.io.manifests import labels_named
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.registry import handles, has_case
@@ -39,7 +40,7 @@ def open_mask(context: Context, path: str | Path = "", discard: bool = False) ->
             context.window,
             "Open mask",
             str(case.source.parent),
-            "Masks (*.png *.tif *.nii *.nii.gz *.nrrd *.mha *.dcm *.json);;All (*)",
+            f"Masks ({' '.join(f'*{ending}' for ending in (*OPENED, '.json'))});;All (*)",
         )[0]
     )
     if not chosen:
