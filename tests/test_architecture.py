@@ -104,7 +104,7 @@ def loaded_by(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter holds after some code."""
     full = f"import sys\n{code}\nprint(*{{m.split('.')[0] for m in sys.modules}})"
     run = subprocess.run(
-        [sys.executable, "-c", full], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", full], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert run.returncode == 0, run.stderr
     return set(run.stdout.split())
