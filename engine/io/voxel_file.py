@@ -27,9 +27,9 @@ MOST_HEADER = 2**20  # bytes that are looked at for the end of a header
 FROM_END = -1
 MOST_FILES = 20_000
 _CHUNK = 16 * 2**20
+_PATTERN = re.compile(r"[^%]*%0?[0-9]?d[^%]*")  # such as slice%03d.raw
 # How many bytes one of the file can become: a number that is written in digits takes two bytes at
 # least, and gives up to eight. bzip2 knows no such limit.
-_PATTERN = re.compile(r"[^%]*%0?[0-9]?d[^%]*")  # such as slice%03d.raw
 _MOST_TIMES = {"raw": 1, "gzip": DEFLATE_LIMIT, "zlib": DEFLATE_LIMIT, "text": 4, "hex": 1}
 
 
