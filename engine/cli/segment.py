@@ -159,13 +159,15 @@ def _tell(outcomes: list[Outcome], report: dict[str, Any]) -> None:
 
 
 def found_text(found: dict[str, dict[str, float]]) -> str:
-    """Area or volume of each label, for people."""
+    """Area or volume of each label, for people; no millilitres where nobody knows them."""
     parts: list[str] = []
     for name, size in found.items():
         if "ml" in size:
             parts.append(f"{name} {size['ml']:.2f} mL, {size['voxels']} voxels")
-        else:
+        elif "share" in size:
             parts.append(f"{name} {size['voxels']} pixels, {size['share']:.2%} of the picture")
+        else:
+            parts.append(f"{name} {size['voxels']} voxels")
     return "; ".join(parts)
 
 

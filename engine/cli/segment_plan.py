@@ -54,7 +54,7 @@ def plan(
                 hint="Name a folder instead.",
             )
     refuse_equal_targets(wanted)
-    _refuse_equal_stems(inputs)
+    _refuse_equal_stems(source, inputs)
 
     def place(path: Path, target: Path | None) -> Path | None:
         return None if target is None else _target(path, target)
@@ -92,14 +92,15 @@ def _refuse_ending(option: str, target: Path) -> None:
         )
 
 
-def _refuse_equal_stems(inputs: list[Path]) -> None:
+def _refuse_equal_stems(source: Path, inputs: list[Path]) -> None:
     seen: dict[str, Path] = {}
     for path in inputs:
         # Some disks do not tell A.png from a.png.
         other = seen.setdefault(stem_of(path).casefold(), path)
         if other != path:
             raise UserError(
-                f"{other.name} and {path.name} would be written under the same name.",
+                f"{other.relative_to(source)} and {path.relative_to(source)} would be written "
+                "under the same name.",
                 hint="Rename one of them, or segment them one at a time.",
             )
 
@@ -122,6 +123,6 @@ def final(target: Path, case: Case) -> Path:
         UserError: its format can't hold a mask of this case.
     """
     if suffix_of(target) not in MASK_ENDINGS:
-        return target / file_name(case.name.replace(" ", "_"), case.scan.is_picture)
+        target = target / file_name(case.name.replace(" ", "_"), case.scan.is_picture)
     check_format(case, target)
     return target

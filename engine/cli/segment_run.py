@@ -21,8 +21,10 @@ from engine.domain.requests import SegmentRequest
 from engine.domain.volume import PLANE_AXIS, Volume
 from engine.errors import Cancelled, UserError
 from engine.io import open_case, save_mask, save_probability
+from engine.io.kinds import MASK_ENDINGS, suffix_of
+from engine.io.masks import check_same_case
 from engine.io.orientation import array_box
-from engine.io.replacing import check_targets
+from engine.io.replacing import check_can_be_made, check_targets
 from engine.io.samples import sample_picture
 from engine.models.store import ModelEntry, find_model, list_models
 from engine.models.suitability import needs_box, slicing_axis
@@ -43,7 +45,8 @@ class Outcome:
         segmenter: the model that answered.
         fit: how well it suits the case.
         slices: how many were segmented.
-        found: label name -> {"voxels", and "share" of a picture or "ml" of a volume}.
+        found: label name -> {"voxels", and "share" of a single slice or "ml" of a volume whose
+            voxels have a known size}.
     """
 
     source: Path
@@ -103,6 +106,7 @@ class Run:
 
     def _targets(self, job: Job, case: Case) -> tuple[Path, dict[str, Path]]:
         """The mask's file, and those of the maps; refused before anything is computed."""
+        args = self.args
         mask = final(job.mask, case)
         extras = {
             kind: final(target, case)
@@ -112,6 +116,10 @@ class Run:
         targets = {"--output": mask, **{f"--{kind}": path for kind, path in extras.items()}}
         refuse_equal_targets(targets)
         check_targets(targets.values(), self.inputs)
+        for path in targets.values():
+            check_can_be_made(path)
+        if suffix_of(args.output) not in MASK_ENDINGS:  # nobody named the file
+            check_same_case(case, mask)
         return mask, extras
 
     def _load(self, entry: ModelEntry) -> Segmenter:
@@ -324,11 +332,11 @@ def _found(case: Case) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for label in case.labels:
         voxels = int(counts[label.id])
-        if scan.is_picture:
-            size = {"share": voxels / values.size}
-        else:
-            size = {"ml": scan.volume_ml(values == label.id)}
-        found[label.name] = {"voxels": voxels, **size}
+        found[label.name] = {"voxels": voxels}
+        if scan.slice_count == 1:
+            found[label.name]["share"] = voxels / values.size
+        elif scan.grid.calibrated:
+            found[label.name]["ml"] = scan.volume_ml(values == label.id)
     return found
 
 

@@ -134,7 +134,8 @@ def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], l
         are = "file is" if found.absent == 1 else "files are"
         remarks.append(f"{found.absent} {are} listed on the disc and not there.")
     if len(volume) < len(images):
-        remarks.append(f"{len(images) - len(volume)} localizer images were left out.")
+        count = len(images) - len(volume)
+        remarks.append(f"{count} localizer image{'s were' if count > 1 else ' was'} left out.")
     return list(volume), remarks
 
 

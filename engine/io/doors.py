@@ -15,7 +15,7 @@ from engine.errors import UserError
 from engine.io.kinds import Kind, kind_of
 from engine.io.listing import Progress, list_cases
 from engine.io.no_number import fill_mask, fill_scan
-from engine.io.selection import split_selection
+from engine.io.selection import split_selection, time_point
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def open_case(
 
     Raises:
         ChoiceNeeded: it would have to be guessed what is meant.
-        UserError: nothing there can be opened.
+        UserError: nothing there can be opened, or there is no such series or time point.
     """
     begun = begin_case(path, series=series, time=time, progress=progress)
     begun.finish(progress)
@@ -82,7 +82,11 @@ def begin_case(
 
         case, loader = begin_dicom(path, series, time, progress, check)
         return BegunCase(case, _nothing_left if case.scan.is_complete else loader.read)
-    kept_time = split_selection(series)[1]
+    wanted, kept_time = split_selection(series)
+    if wanted:
+        raise UserError(
+            f"{path.name} holds no series {wanted}.", hint="Only DICOM has series: leave it out."
+        )
     scan, remarks = _read_file(path, kind, kept_time if time is None else time)
     case = new_case(fill_scan(scan, remarks), path)
     case.warnings = tuple(remarks)
@@ -163,6 +167,7 @@ def _read_file(path: Path, kind: Kind, time: int | None) -> tuple[Volume, list[s
     if kind is Kind.PICTURE:
         from engine.io.raster import read_picture
 
+        time_point(path, 1, time)
         return read_picture(path)
     if kind is Kind.ITK:
         from engine.io.itk import read_itk

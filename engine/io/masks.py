@@ -34,6 +34,7 @@ from engine.io.manifests import (
     build_manifest,
     carried_over,
     read_source_sha256,
+    scan_sha256,
     write_manifest,
 )
 from engine.io.mask_reading import Labels, slice_of
@@ -173,18 +174,34 @@ def _free_place(
     folder, stem, manifest = _place(case, path)
     check_targets([path, *masks, *overlays, manifest], [case.source])
     if folder == path:
-        _check_same_case(folder, stem, {manifest, *map(manifest_of, masks)}, new)
+        beside = {manifest, *map(manifest_of, masks)}
+        _check_same_scan(folder, stem, beside, new.source_sha256)
     elif not path.exists():  # the manifest is that of a file with another ending
-        _check_same_case(folder, stem, {manifest}, new)
+        _check_same_scan(folder, stem, {manifest}, new.source_sha256)
     return manifest
 
 
-def _check_same_case(folder: Path, stem: str, beside: set[Path], new: Manifest) -> None:
+def check_same_case(case: Case, mask: Path) -> None:
+    """Refuses a mask file that nobody named, where another scan has its mask already.
+
+    Args:
+        case: open, with or without a mask.
+        mask: the file, in a folder that was named, under a name that we chose.
+
+    Raises:
+        UserError: the manifest beside it is that of another scan.
+    """
+    beside = manifest_of(mask)
+    if mask.is_file() and beside.is_file():
+        _check_same_scan(mask.parent, stem_of(mask), {beside}, scan_sha256(case.scan))
+
+
+def _check_same_scan(folder: Path, stem: str, beside: set[Path], source: str) -> None:
     """Nobody agreed to lose what is known of another case's mask: names in a folder are ours to
-    choose, and files that differ in their ending share a manifest.
+    choose, and files that differ in their ending share a manifest. `source` is the scan's hash.
     """
     for path in beside:
-        if path.is_file() and read_source_sha256(path) != new.source_sha256:
+        if path.is_file() and read_source_sha256(path) != source:
             raise UserError(
                 f"{folder.name} holds a mask called {stem} of another scan already.",
                 hint="Choose another folder, or another name.",

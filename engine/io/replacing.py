@@ -8,6 +8,7 @@ or somebody's only photograph.
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -50,6 +51,21 @@ def check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
             )
         if target.is_file():
             check_replaceable(target, *_marks(target))
+
+
+def check_can_be_made(path: Path) -> None:
+    """Makes sure, before anything is computed, that a file can be made in its folder.
+
+    Raises:
+        UserError: where its folder should be is a file, or nobody may write there.
+    """
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        reason = "nothing can be written to that folder" if above.is_dir() else "it is a file"
+        raise UserError(
+            f"{path.name} can't be saved in {above.name or above}: {reason}.",
+            hint="Choose another folder.",
+        )
 
 
 def check_replaceable(path: Path, *marks: bytes) -> None:

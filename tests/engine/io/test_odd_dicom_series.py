@@ -146,7 +146,7 @@ def test_localizers_and_reports_are_left_out_and_said(tmp_path):
     assert same_positions(positions_of(case.scan), series.truth())
     assert case.warnings == (
         "3 files are no image; left out.",
-        "1 localizer images were left out.",
+        "1 localizer image was left out.",
     )
 
 
