@@ -236,6 +236,7 @@ def _show(context: Context, item: CaseItem, begun: BegunCase, instead_of: CaseIt
     _keep_current(context)
     slice_index, window = context.view.slice_index, context.view.window
     context.view.reset_for(case)
+    own_window = context.view.window
     if instead_of is not None:  # the same place at another time
         context.view.set_slice(slice_index)
         context.view.set_window(*window)
@@ -248,7 +249,7 @@ def _show(context: Context, item: CaseItem, begun: BegunCase, instead_of: CaseIt
     if case.scan.is_complete:
         _all_is_there(context, case)
         return
-    context.reading = reading = Reading(context, begun)
+    context.reading = reading = Reading(context, begun, own_window)
     reading.ended.connect(lambda: _all_is_there(context, case))
     reading.failed.connect(lambda error: _give_up(context, item, error))
     reading.go_on()

@@ -15,6 +15,12 @@ READING = "Reading the series"
 class Reading(QObject):
     """Reads the slices that the open case still lacks; ends itself when another case is shown.
 
+    Args:
+        context: of the window.
+        begun: the case, and how it is read on.
+        window: the one of its first slices, which makes room if the others say something far off;
+            one that the user has chosen stays.
+
     Signals:
         ended: all slices are there.
         failed: UserError; what was read can't be shown as a case.
@@ -23,11 +29,11 @@ class Reading(QObject):
     ended = Signal()
     failed = Signal(object)
 
-    def __init__(self, context: Context, begun: BegunCase) -> None:
+    def __init__(self, context: Context, begun: BegunCase, window: Window) -> None:
         super().__init__(context.document)
         self._context, self._begun = context, begun
         self._job: Job | None = None
-        self._window = context.view.window
+        self._window = window
         context.document.case_opened.connect(self._leave)
 
     def go_on(self) -> None:

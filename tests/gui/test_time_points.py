@@ -146,6 +146,18 @@ def test_series_from_dicom_are_gone_through_too(window, idle, tmp_path) -> None:
     assert voxels(window) == 600 and len(names(window)) == 1
 
 
+def test_the_window_stays_when_a_time_point_is_read_bit_by_bit(window, idle, tmp_path) -> None:
+    first = Series(distinct((20, 30, 40)), number=1)  # so long that it is shown before all is read
+    for n in range(2):
+        part = Series(first.pixels + np.int16(n), uid=first.uid, number=1, study=first.study,
+                      tags={"TemporalPositionIdentifier": n + 1})  # fmt: skip
+        part.write(tmp_path / "s", [f"{n}_{k}" for k in range(20)])
+    open_at(window, idle, tmp_path / "s", 0)
+    window.view.set_window(-600, 100)
+    go(window, idle, "case.next_time")
+    assert window.document.case.scan.is_complete and window.view.window == (-600.0, 100.0)
+
+
 def test_a_scan_of_one_time_has_no_others(window, idle, volume, pictures) -> None:
     for path in (volume, pictures):
         open_path(window, idle, path)
