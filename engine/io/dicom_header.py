@@ -126,6 +126,12 @@ class ImageHeader:
     plain: PlainPixels | None
 
     @property
+    def title(self) -> str:
+        """What a sentence calls it: its file, or which frame of the file."""
+        name = self.path.name
+        return name if self.frame is None else f"frame {self.frame + 1} of {name}"
+
+    @property
     def pixel_bytes(self) -> int:
         """Of one decoded image."""
         return self.shape[0] * self.shape[1] * self.samples * max(1, self.bits_a_sample // 8)

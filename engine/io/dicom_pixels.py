@@ -16,7 +16,7 @@ from engine.errors import UserError
 from engine.io.dicom_child import CONTAINED
 from engine.io.dicom_decode import Decoder
 from engine.io.dicom_header import ImageHeader, short_hash
-from engine.io.dicom_stack import Stack
+from engine.io.dicom_stack import Stack, split_hint
 from engine.io.kinds import reading
 from engine.io.orientation import array_affine, closest_form, to_stored
 
@@ -200,9 +200,9 @@ def _check_twins(stack: Stack, reader: PixelReader, check: Callable[[], None] | 
             check()
         if not np.array_equal(reader.read(kept), reader.read(twin)):
             raise UserError(
-                f"{kept.path.name} and {twin.path.name} lie at the same place but differ: "
+                f"{kept.title} and {twin.title} lie at the same place but differ: "
                 "the series was taken more than once.",
-                hint="Copy the images of one pass into a folder of their own.",
+                hint=split_hint(twin),
             )
 
 

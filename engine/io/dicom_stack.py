@@ -22,6 +22,7 @@ _TILT_DEGREES = 0.2
 _CROSS_SECTIONS = ("CT", "MR", "PT")
 _MOVING = ("XA", "RF", "US", "IVUS", "ES", "XC", "OP", "GM")  # of which films are taken
 _SPLIT = "Copy the images that belong together into a folder of their own."
+_EXPORT = "Export the frames that belong together as series of their own."
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,11 @@ def make_stack(images: Sequence[ImageHeader], name: str) -> Stack:
         step = step / (step @ normal)
     affine = _affine(first, positions[0], step)
     return Stack(tuple(kept), tuple(places), affine, twins, remarks, exact=exact)
+
+
+def split_hint(image: ImageHeader) -> str:
+    """What to do with images that make no stack; parts of a file can't be copied."""
+    return _SPLIT if image.frame is None else _EXPORT
 
 
 def split_passes(images: Sequence[ImageHeader]) -> list[list[ImageHeader]]:
@@ -212,16 +218,16 @@ def _check_one_lattice(images: Sequence[ImageHeader], name: str) -> None:
         )
         if turned > _SAME_DIRECTION:
             raise UserError(
-                f"The series in {name} mixes images of several directions ({first.path.name} and "
-                f"{image.path.name}).",
-                hint=_SPLIT,
+                f"The series in {name} mixes images of several directions ({first.title} and "
+                f"{image.title}).",
+                hint=split_hint(image),
             )
         # Of a whole series the pixel size may be unknown: it is uncalibrated, and says so.
         if not np.allclose(image.spacing or 0, first.spacing or 0, rtol=1e-3):
             raise UserError(
                 f"The series in {name} mixes images of several pixel spacings "
-                f"({first.path.name} and {image.path.name}).",
-                hint=_SPLIT,
+                f"({first.title} and {image.title}).",
+                hint=split_hint(image),
             )
 
 

@@ -197,3 +197,25 @@ def test_a_series_whose_files_all_came_twice_is_one(tmp_path):
     assert same_positions(positions_of(case.scan), series.truth())
     assert "6 images came twice" in case.warnings[0]
     assert "no time point 3" in refused(plain().write(tmp_path / "once"), time=3)
+
+
+def test_stacks_of_several_directions_in_one_file_are_named_by_their_frames(tmp_path):
+    ds = plain().enhanced()
+    del ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    for n, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        orientation = Dataset()
+        orientation.ImageOrientationPatient = [1, 0, 0, 0, *((1, 0) if n < 3 else (0, -1))]
+        group.PlaneOrientationSequence = [orientation]
+    said = refused(saved(ds, tmp_path / "e.dcm"))
+    assert "several directions (frame 1 of e.dcm and frame 4 of e.dcm)" in said
+    assert "series of their own" in said and "folder" not in said
+
+
+def test_frames_of_one_place_that_nothing_tells_apart_are_named(tmp_path):
+    series = plain()
+    ds = series.enhanced()
+    place = ds.PerFrameFunctionalGroupsSequence[4].PlanePositionSequence
+    ds.PerFrameFunctionalGroupsSequence[5].PlanePositionSequence = place
+    said = refused(saved(ds, tmp_path / "e.dcm"))
+    assert "frame 5 of e.dcm and frame 6 of e.dcm lie at the same place" in said
+    assert "series of their own" in said and "folder" not in said
