@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 ROWS = 3  # shown at a time, until all are asked for
+LEAST_HEIGHT, MOST_HEIGHT = 130, 360  # in pixels, where they need more: the rest scrolls
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Notifier(QObject):
 class NoticeBar(QWidget):
     """The notices, newest first; a line says how many do not fit, and shows them all or hides them.
 
-    They come back by themselves too, as others are closed.
+    They come back by themselves too, as others are closed. They scroll where they would take the
+    picture's place.
     """
 
     closed = Signal(object)  # Notice
@@ -83,13 +87,14 @@ class NoticeBar(QWidget):
         self._notices: list[Notice] = []
         self._rows: list[_Row] = []
         self._shows_all = False
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(0)
+        self._scroll = _Scroll(self)
+        self._column = self._scroll.column
         self.more = QPushButton(self)
         self.more.setObjectName("More")
         self.more.clicked.connect(self._turn)
-        self._column.addWidget(self.more)
+        layout = _bare_column(self)
+        layout.addWidget(self._scroll)
+        layout.addWidget(self.more)
         notifier.shown.connect(self._add)
         notifier.cleared.connect(self._remove_key)
         self.hide()
@@ -144,11 +149,58 @@ class NoticeBar(QWidget):
         self.more.setText("Show fewer" if self._shows_all else f"{hidden} more")
         self.more.setVisible(hidden > 0)
         self.setVisible(bool(self._rows))
+        self._scroll.fit()
 
     def _turn(self) -> None:
         """Shows all notices, or the newest alone."""
         self._shows_all = not self._shows_all
         self._render()
+
+
+def _bare_column(widget: QWidget) -> QVBoxLayout:
+    """Rows one below the other, without a margin."""
+    column = QVBoxLayout(widget)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    return column
+
+
+class _Scroll(QScrollArea):
+    """Rows as high as their text needs at this width, or less where the window is too low."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._height = 0
+        self._inner = QWidget()
+        self.column = _bare_column(self._inner)
+        self.setWidget(self._inner)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def fit(self) -> None:
+        """Asks for the height that the text needs; a scroll area does not by itself."""
+        self.column.activate()
+        needed = self.column.totalHeightForWidth(self.viewport().width())
+        needed = max(needed, self.column.totalMinimumSize().height())  # -1 where nothing is broken
+        self._inner.setMinimumHeight(needed)  # or it would be squeezed instead of scrolled
+        self._height = min(needed, MOST_HEIGHT)
+        self.setMaximumHeight(self._height)
+        self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        """All rows, if they are not too high."""
+        return QSize(self._inner.sizeHint().width(), self._height)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the widest row."""
+        width = self._inner.minimumSizeHint().width()
+        return QSize(width, min(self._height, LEAST_HEIGHT))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Another width breaks the text into other lines."""
+        super().resizeEvent(event)
+        self.fit()
 
 
 class _Row(QFrame):

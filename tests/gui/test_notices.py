@@ -35,8 +35,7 @@ def test_the_line_shows_all_notices_and_fewer_again(bar):
     bar.more.click()
     assert bar.texts == [f"notice {n}" for n in (5, 4, 3, 2, 1)]
     assert bar.more.text() == "Show fewer" and bar.more.isVisible()
-    rows = [bar._column.itemAt(n).widget() for n in range(bar._column.count())]
-    assert rows[-1] is bar.more and len(rows) == 6, "below all of them"
+    assert len(bar._rows) == 5 and bar.more.y() >= bar._scroll.geometry().bottom(), "below them"
     close_newest(bar)
     assert len(bar.texts) == 4
     bar.more.click()
@@ -56,3 +55,32 @@ def test_notices_that_were_all_shown_are_few_again_with_the_next_lot(bar):
     for _ in range(3):
         close_newest(bar)
     assert bar.isHidden()
+
+
+def uncut(window) -> bool:
+    """Whether all rows are as high as their text."""
+    rows = window.notice_bar._rows
+    return all(row.height() >= row.heightForWidth(row.width()) > 0 for row in rows)
+
+
+def test_many_notices_leave_room_for_the_picture_and_can_all_be_read(window, qtbot):
+    window.resize(1200, 800)
+    for number in range(30):
+        window.notifier.show(f"{number}.png is damaged. " + "Get it again from where it came. " * 6)
+    window.notice_bar.more.click()
+    qtbot.waitUntil(lambda: uncut(window))
+    assert window.height() == 800 and window.canvas.height() > 300
+    rows, bar = window.notice_bar._rows, window.notice_bar._scroll.verticalScrollBar()
+    assert len(rows) >= 30
+    bar.setValue(bar.maximum())
+    assert not rows[-1].visibleRegion().isEmpty()
+
+
+def test_a_few_notices_are_as_high_as_their_text(window, qtbot):
+    window.notifier.clear("research")
+    window.notifier.show("One line.")
+    qtbot.waitUntil(lambda: uncut(window))
+    assert window.notice_bar.height() < 60
+    window.notifier.show("Many words. " * 40)
+    qtbot.waitUntil(lambda: uncut(window))
+    assert window.notice_bar._scroll.verticalScrollBar().maximum() == 0
