@@ -93,8 +93,9 @@ class Run:
         segmenter, fit = self._model_for(case)
         request = self._request(case, segmenter)
         count, values, maps = self._segment(case, segmenter, request, list(extras))
-        if args.slices:
+        if args.slices and len(args.slices) < case.scan.slice_count:
             values = _only(values, case.scan, args.slices)
+            case.warnings = (*case.warnings, _only_some(case.scan, args.slices))
         case.labels = _labels(segmenter, args.target)
         _write(case, values)
         use = segmenter.use(request)
@@ -265,6 +266,14 @@ def _warn(case: Case, text: str) -> None:
     """One `warning:` line, and a line of the manifest: whoever gets the mask should know, too."""
     say_warning(text)
     case.warnings = (*case.warnings, text)
+
+
+def _only_some(scan: Volume, slices: range) -> str:
+    """A line of the manifest: an empty slice may be one that nobody looked at."""
+    return (
+        f"Of slices 0 to {scan.slice_count - 1} only {slices.start} to {slices.stop - 1} "
+        "were segmented."
+    )
 
 
 def _box_hint(case: Case) -> str:

@@ -107,3 +107,13 @@ def test_a_folder_that_can_t_be_written_to_is_said_before_anything_is_computed(
     words = ("--model", model, "--output", tmp_path / "note" / "m.nii.gz")
     line = refused(capsys, "segment", source, *words)
     assert "in note: it is a file" in line and (tmp_path / "note").is_file()
+
+
+def test_the_manifest_says_which_slices_were_not_looked_at(model: Path, tmp_path: Path) -> None:
+    source = volume(tmp_path / "head.nii.gz")
+    words = ("--model", model, "--output", tmp_path / "m.nii.gz", "--slices", "1:3")
+    assert segment(source, *words) == 0
+    manifest = json.loads((tmp_path / "m.manifest.json").read_text())
+    assert manifest["warnings"] == ["Of slices 0 to 4 only 1 to 2 were segmented."]
+    assert segment(source, *words[:-1], "0:5") == 0
+    assert json.loads((tmp_path / "m.manifest.json").read_text())["warnings"] == []
