@@ -15,6 +15,9 @@ from engine.io.kinds import file_stem
 from sdseg_gui.actions.context import Context
 from sdseg_gui.actions.registry import handles, has_case
 from sdseg_gui.dialogs.export import ExportDialog, Format, formats
+from sdseg_gui.jobs import JobHandle
+
+FITTING = "Looking what can be exported"
 
 
 @handles("export.mask", has_case)
@@ -32,6 +35,7 @@ def export_mask(
     if not str(path):
         dialog = ExportDialog(case, _folder(context, case), context.window)
         _look_what_fits(context, case, dialog)
+        dialog.finished.connect(dialog.deleteLater)  # or it would keep the case in memory
         if dialog.exec() != ExportDialog.DialogCode.Accepted:
             return
         target, overlay, form = dialog.path, dialog.overlay.isChecked(), dialog.form
@@ -54,14 +58,16 @@ def _look_what_fits(context: Context, case: Case, dialog: ExportDialog) -> None:
 
     For DICOM the headers of all its files are read again, so it is done in the background.
     """
-    job = context.loader.submit("Looking what can be exported", lambda _job: _misfits(case))
+    job = context.loader.submit(FITTING, lambda handle: _misfits(case, handle))
     job.done.connect(dialog.refuse)
+    dialog.finished.connect(job.cancel)  # it would only hold up the export
 
 
-def _misfits(case: Case) -> dict[Format, str]:
+def _misfits(case: Case, job: JobHandle) -> dict[Format, str]:
     """A sentence about each format that the case can't be written as."""
     found: dict[Format, str] = {}
     for known in formats(case):
+        job.check()
         try:
             check_format(case, Path(f"{file_stem(case.name)}_mask{known.ending}"), known.form)
         except UserError as error:

@@ -12,9 +12,10 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from engine.io import open_case, read_mask
 from engine.io.kinds import MaskForm
+from sdseg_gui.actions.exporting import FITTING
 from sdseg_gui.dialogs.export import ExportDialog, formats
 from tests.engine.io.phantoms import Series, distinct, plain, write_nifti
-from tests.gui.helpers import notice, open_path, paint, voxels
+from tests.gui.helpers import held, notice, open_path, paint, voxels
 
 
 def answer(monkey) -> None:
@@ -249,3 +250,15 @@ def test_what_the_scan_can_t_be_written_as_is_said_before_export(window, qtbot, 
     window.commands["export.mask"].trigger()
     idle(window)
     assert (tmp_path / "s_mask_rt.dcm").is_file()
+
+
+def test_a_dialog_that_is_closed_keeps_neither_the_case_nor_the_worker(
+    window, qtbot, idle, tmp_path
+):
+    open_path(window, idle, plain().write(tmp_path / "s"))
+    with held(window.loader):
+        QTimer.singleShot(0, lambda: QApplication.activeModalWidget().reject())
+        window.commands["export.mask"].trigger()
+        assert not window.loader.has(FITTING)
+        qtbot.waitUntil(lambda: not window.findChildren(ExportDialog))
+    idle(window)
