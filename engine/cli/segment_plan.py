@@ -124,5 +124,10 @@ def final(target: Path, case: Case) -> Path:
     """
     if suffix_of(target) not in MASK_ENDINGS:
         target = target / file_name(case.name.replace(" ", "_"), case.scan.is_picture)
+    if suffix_of(target) == ".png" and case.scan.slice_count > 1:  # a folder gets no PNGs here
+        raise UserError(
+            f"{target.name} can hold one slice, and {case.name} has {case.scan.slice_count}.",
+            hint="Name a file that ends in .nii.gz, or a folder for one.",
+        )
     check_format(case, target)
     return target

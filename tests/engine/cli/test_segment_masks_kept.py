@@ -117,3 +117,12 @@ def test_the_manifest_says_which_slices_were_not_looked_at(model: Path, tmp_path
     assert manifest["warnings"] == ["Of slices 0 to 4 only 1 to 2 were segmented."]
     assert segment(source, *words[:-1], "0:5") == 0
     assert json.loads((tmp_path / "m.manifest.json").read_text())["warnings"] == []
+
+
+def test_the_hint_for_a_volume_in_a_png_is_one_that_segment_can_follow(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = volume(tmp_path / "head.nii.gz")
+    assert segment(source, "--model", model, "--output", tmp_path / "m.png") == 1
+    said = capsys.readouterr().err
+    assert "hint: Name a file that ends in .nii.gz, or a folder for one.\n" in said
