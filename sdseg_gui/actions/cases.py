@@ -105,13 +105,13 @@ class _Listed:
 
     Attributes:
         items: the cases.
-        likeliest: which of them is to be shown.
+        likeliest: which of them is to be shown, None where none is likelier than the others.
         masks: files that are masks of the open case.
         errors: what was wrong with other paths.
     """
 
     items: list[CaseItem] = field(default_factory=list[CaseItem])
-    likeliest: int = 0
+    likeliest: int | None = None
     masks: list[Path] = field(default_factory=list[Path])
     errors: list[UserError] = field(default_factory=list[UserError])
 
@@ -129,7 +129,7 @@ def _listed(paths: Sequence[Path], case: Case | None, job: JobHandle) -> _Listed
             listed.errors.append(error)
             continue
         best = next((n for n, part in enumerate(found) if part.is_likeliest), None)
-        if best is not None and not listed.likeliest:
+        if best is not None and listed.likeliest is None:
             listed.likeliest = len(listed.items) + best
         listed.items += [
             CaseItem(p.path, p.name, series=p.series, summary=p.summary) for p in found
@@ -152,7 +152,7 @@ def _take(context: Context, found: _Listed, case: Case | None, *, discard: bool)
         if discard:
             context.document.open(None)
             context.session.set_items([])
-        _add_and_show(context, found.items, found.likeliest)
+        _add_and_show(context, found.items, found.likeliest or 0)
     elif case is not None and found.masks:
         _open_masks(context, case, found.masks)
     else:
@@ -257,8 +257,11 @@ def _remove(context: Context, item: CaseItem) -> None:
     index, failed = session.items.index(item), context.failed_row
     was_shown = index == session.current
     session.remove(index)
-    if failed is not None:
-        context.failed_row = None if failed == index else failed - (failed > index)
+    if failed == index:
+        context.failed_row = None
+        context.notifier.clear("error")  # it says why that row could not be opened
+    elif failed is not None:
+        context.failed_row = failed - (failed > index)
     context.notifier.clear(_question(item))
     context.notifier.say(f"{item.name} was removed from the list; its file stays")
     if was_shown:

@@ -85,8 +85,12 @@ class CasesPanel(QWidget):
         return action
 
     def _ask_to_remove(self) -> None:
-        if self._list.currentRow() >= 0:
-            self.remove_asked.emit(self._list.currentRow())
+        row, shown = self._list.currentRow(), self._session.current
+        if row < 0:
+            return
+        self.remove_asked.emit(row)
+        if row != shown and self._list.count():  # the same key again means the row that came there
+            self._list.setCurrentRow(min(row, self._list.count() - 1))
 
     def _clicked(self, item: QListWidgetItem) -> None:
         self.chosen.emit(self._list.row(item))

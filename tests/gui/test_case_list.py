@@ -173,6 +173,32 @@ def test_a_row_that_does_not_open_can_be_removed(window, idle, pictures) -> None
     idle(window)
     assert names(window) == ["picture0", "picture2"] and window.context.failed_row is None
     assert window.document.case.name == "picture0"
+    assert not any("picture1" in text for text in window.notice_bar.texts), "it is not there"
+
+
+def test_delete_again_removes_the_row_below_and_not_the_open_one(window, idle, pictures) -> None:
+    open_path(window, idle, pictures)
+    rows = window.cases_panel.findChild(QListWidget)
+    rows.setCurrentRow(1)
+    rows.actions()[0].trigger()
+    assert names(window) == ["picture0", "picture2"] and rows.currentRow() == 1
+    rows.actions()[0].trigger()
+    assert names(window) == ["picture0"] and window.document.case.name == "picture0"
+
+
+def test_a_row_that_did_not_open_is_forgotten_with_its_list(window, idle, pictures) -> None:
+    project = pictures / "work.sdseg.json"
+    (pictures / "picture1.png").write_bytes(b"no picture")
+    open_path(window, idle, pictures)
+    window.commands["project.save"].trigger(path=project)
+    window.commands["case.next"].trigger()
+    idle(window)
+    assert window.context.failed_row == 1
+    with held(window.loader):
+        window.commands["project.open"].trigger(path=project, discard=True)
+        window.commands["case.stop_opening"].trigger()
+        assert window.context.failed_row is None and not window.commands["case.remove"].enabled
+    idle(window)
 
 
 def test_delete_removes_a_row_while_the_list_has_the_keyboard(

@@ -8,6 +8,7 @@ from pydicom.uid import generate_uid
 
 from tests.engine.io.phantoms import Series, distinct, plain, sha256_of, two_segments
 from tests.gui.helpers import notice, open_path, paint, voxels
+from tests.gui.test_projects import drop
 
 
 def write_study(folder):
@@ -50,6 +51,14 @@ def test_the_likeliest_series_is_shown_and_all_are_listed(window, qtbot, idle, t
 
     qtbot.waitUntil(all_differ)  # read in the background, each series its own
     assert sha256_of(folder) == before
+
+
+def test_of_several_folders_the_first_one_has_the_series_that_is_shown(window, idle, tmp_path):
+    for number, depth in ((8, 7), (9, 3)):
+        plain(depth, number=number).write(tmp_path / "a", [f"{number}_{n}" for n in range(depth)])
+    drop(window, tmp_path / "a", write_study(tmp_path / "c"))
+    idle(window)
+    assert window.session.current == 0 and window.document.case.scan.slice_count == 7
 
 
 def test_each_series_keeps_its_work_and_a_project_finds_it_again(window, idle, tmp_path) -> None:
