@@ -56,8 +56,7 @@ def begin_dicom(
     stack = make_stack(images, path.name)
     loader = StackLoader(stack, check)
     loader.read(progress, most=1 if len(stack.images) >= LONG else None)
-    if time is not None:
-        remarks.append(f"Time point {time} of several is shown.")
+    remarks += [] if time is None else [f"Time point {time} of several is shown."]
     case = new_case(_at_time(loader.scan, time, times), path)
     if len(found.series) > 1 or is_dicomdir(path) or found.patient.is_named_in(path.name):
         case.name = SeriesFound("", tuple(images)).name

@@ -68,8 +68,7 @@ def read_seg(
         path: of the file.
         case: whose grid the frames must lie on.
         threshold: of a fractional segmentation, in (0, 1]: what has it or more is in.
-        overlap: where segments overlap, FIRST gives the voxel to the lower number, LAST to the
-            higher one; "" asks.
+        overlap: FIRST gives a voxel of two to the lower number, LAST to the higher one; "" asks.
         resample: put one of another grid onto the case's by the nearest voxel.
         tell: called with a sentence about what that changed, about labels that got other numbers,
             and if it was drawn on another scan.

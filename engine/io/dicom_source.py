@@ -117,41 +117,38 @@ def check_source(path: Path, case: Case, form: MaskForm) -> Stack:
             to images without a position.
     """
     if case.scan.stored.format != "dicom":
-        raise UserError(
-            f"{path.name} can't be written: only a mask of a DICOM scan can be DICOM.",
-            hint=OTHER_FORMAT,
-        )
+        raise _cant(path, "only a mask of a DICOM scan can be DICOM")
     stack = source_stack(case)
     if not stack.calibrated:
-        raise UserError(
-            f"{path.name} can't be written: the frames of {case.name} have no places of their "
-            "own, and a mask in DICOM is told by places.",
+        raise _cant(
+            path,
+            f"the frames of {case.name} have no places of their own, and a mask in DICOM is told "
+            "by places",
             hint="Export the mask as PNG or NIfTI.",
         )
-    if any(image.spacing is None for image in stack.images):
-        raise UserError(
-            f"{path.name} can't be written: the images of {case.name} do not say how large their "
-            "pixels are.",
-            hint=OTHER_FORMAT,
-        )
-    first = _header(stack.images[0].path)
+    images = stack.images
+    if any(image.spacing is None for image in images):
+        raise _cant(path, f"the images of {case.name} do not say how large their pixels are")
+    first = _header(images[0].path)
     if form is MaskForm.SEG:
         _check_files(path, case, stack, _EACH in first)
-    elif any(image.position is None for image in stack.images):
-        raise UserError(
-            f"{path.name} can't be written: the images of {case.name} do not say where they lie.",
-            hint=OTHER_FORMAT,
-        )
+    elif any(image.position is None for image in images):
+        raise _cant(path, f"the images of {case.name} do not say where they lie")
     return stack
+
+
+def _cant(path: Path, why: str, hint: str = OTHER_FORMAT) -> UserError:
+    return UserError(f"{path.name} can't be written: {why}.", hint=hint)
 
 
 def _check_files(path: Path, case: Case, stack: Stack, has_frames: bool) -> None:
     """Refuses frames of several files: highdicom lets a segmentation refer to one such file."""
     count = len({image.path for image in stack.images})
     if count > 1 and (has_frames or any(image.frame is not None for image in stack.images)):
-        raise UserError(
-            f"{path.name} can't be written: the images of {case.name} are frames of {count} files, "
-            "and a segmentation can refer to one such file.",
+        raise _cant(
+            path,
+            f"the images of {case.name} are frames of {count} files, and a segmentation can refer "
+            "to one such file",
             hint="Export the mask as an RT structure set or as NIfTI (.nii.gz).",
         )
 
@@ -178,11 +175,7 @@ def mask_source(
     stack = check_source(path, case, form)
     values = tuple(int(v) for v in np.unique(array) if v)
     if not values:
-        raise UserError(
-            f"{path.name} can't be written: a mask in DICOM holds at least one segment, and "
-            "nothing is drawn.",
-            hint=OTHER_FORMAT,
-        )
+        raise _cant(path, "a mask in DICOM holds at least one segment, and nothing is drawn")
     stored = to_stored(array, case.scan.stored)  # [column, row, slice]
     planes = np.ascontiguousarray(stored.transpose(2, 1, 0)[list(stack.places)])
     headers = [_header(file) for file in dict.fromkeys(image.path for image in stack.images)]
@@ -198,10 +191,10 @@ def building(path: Path, case: Case) -> Iterator[None]:
         try:
             yield
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UserError(
-                f"{path.name} can't be written: the images of {case.name} lack something that a "
-                "mask in DICOM must repeat, or hold it in a wrong form.",
-                hint=OTHER_FORMAT,
+            raise _cant(
+                path,
+                f"the images of {case.name} lack something that a mask in DICOM must repeat, or "
+                "hold it in a wrong form",
             ) from error
 
 
