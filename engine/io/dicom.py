@@ -152,16 +152,21 @@ def _one_pass(
 
 
 def _are_copies(passes: list[list[ImageHeader]], check: Check | None) -> bool:
-    """True if all passes hold the same pixels: the files came twice."""
-    first = passes[0]
+    """True if all passes hold the pixels of the longest at the same places: files came twice."""
+    longest = max(passes, key=len)
+    at = {_place(image): image for image in longest}
     reader = PixelReader()
-    for other in passes[1:]:
-        for one, two in zip(first, other, strict=True):
-            if check:
-                check()
-            if not np.array_equal(reader.read(one), reader.read(two)):
-                return False
+    for image in (image for other in passes if other is not longest for image in other):
+        if check:
+            check()
+        twin = at.get(_place(image))
+        if twin is None or not np.array_equal(reader.read(twin), reader.read(image)):
+            return False
     return True
+
+
+def _place(image: ImageHeader) -> tuple[float, ...]:
+    return tuple(np.round(image.position, 3)) if image.position is not None else ()
 
 
 def _names(series: Sequence[SeriesFound]) -> str:

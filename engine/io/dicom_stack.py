@@ -105,9 +105,10 @@ def split_hint(image: ImageHeader) -> str:
 def split_passes(images: Sequence[ImageHeader]) -> list[list[ImageHeader]]:
     """The time points of a series that was taken several times; one list if it was taken once.
 
-    At every place there must be as many images. What the scanner says of time points tells the
-    first from the second, else its own count; where neither does, there is one list, since images
-    of two time points would be mixed. Each list is in the order of the places.
+    What the scanner says of time points tells them apart, else its own count where each place has
+    as many images; where neither does, there is one list, since images of two time points would be
+    mixed. The last time point of a series that was stopped has fewer images. Each list is in the
+    order of the places.
     """
     if (
         len(images) < 2
@@ -125,28 +126,34 @@ def split_passes(images: Sequence[ImageHeader]) -> list[list[ImageHeader]]:
             groups[-1].append(image)
         else:
             groups.append([image])
-    count = len(groups[0])
-    if count == 1 or any(len(group) != count for group in groups):
+    if all(len(group) == 1 for group in groups):
         return [list(images)]
     key = _pass_key(groups)
-    if key is None:
+    if key is not None:
+        times = sorted({key(image) for image in ordered})
+        return [[image for image in ordered if key(image) == time] for time in times]
+    count = len(groups[0])
+    if any(len({x.order for x in g}) < len(g) or len(g) != count for g in groups):
         return [list(images)]
-    ranked = [sorted(group, key=key) for group in groups]
+    ranked = [sorted(group, key=lambda x: x.order) for group in groups]
     return [[group[n] for group in ranked] for n in range(count)]
 
 
 def _pass_key(groups: Sequence[Sequence[ImageHeader]]) -> Callable[[ImageHeader], Any] | None:
-    """What tells the time points of equally many images at each place apart; None if nothing."""
+    """What the scanner says that tells the images of every place apart; None if nothing does.
+
+    Nor may there be more time points than images at one place: a trigger's time that differs from
+    slice to slice tells none.
+    """
     keys: list[Callable[[ImageHeader], Any]] = [
         *(lambda x, n=n: x.passes[n] for n in range(len(groups[0][0].passes))),
         lambda x: x.passes[:-1],  # echoes of several time points, say; without the number of each
     ]
+    most = max(len(group) for group in groups)
     for key in keys:
         told = {key(image) for group in groups for image in group}
-        if all(len(group) == len(told) and {key(x) for x in group} == told for group in groups):
+        if len(told) == most and all(len({key(x) for x in g}) == len(g) for g in groups):
             return key
-    if all(len({x.order for x in group}) == len(group) for group in groups):
-        return lambda x: x.order
     return None
 
 

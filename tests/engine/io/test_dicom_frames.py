@@ -159,6 +159,42 @@ def test_time_points_are_told_apart_by_what_the_scanner_says_of_them(tmp_path):
         assert same_positions(positions_of(open_case(tmp_path, time=time).scan), part.truth())
 
 
+@pytest.mark.parametrize("left", [1, 2, 3])
+def test_the_last_time_point_of_a_series_that_was_stopped_has_fewer_slices(tmp_path, left):
+    first = Series(distinct((4, 5, 6)), tags={"AcquisitionNumber": 1})
+    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
+    second.tags = {"AcquisitionNumber": 2}
+    first.write(tmp_path)
+    second.write(tmp_path, [f"b{n}.dcm" for n in range(4)], skip=range(left, 4))
+    with pytest.raises(ChoiceNeeded) as error:
+        open_case(tmp_path)
+    assert [choice.key for choice in error.value.choices] == ["0", "1"]
+    assert np.array_equal(open_case(tmp_path, time=0).scan.array, first.pixels)
+    assert np.array_equal(open_case(tmp_path, time=1).scan.array, second.pixels[:left])
+
+
+def test_copies_of_some_slices_are_no_time_point_whatever_they_say(tmp_path):
+    first = plain(tags={"AcquisitionNumber": 1})
+    again = Series(first.pixels, uid=first.uid, study=first.study, tags={"AcquisitionNumber": 2})
+    first.write(tmp_path)
+    again.write(tmp_path, [f"b{n}.dcm" for n in range(6)], skip=(0, 3, 4, 5))
+    case = open_case(tmp_path)
+    assert np.array_equal(case.scan.array, first.pixels)
+    assert case.warnings == ("2 images came twice; one of each is used.",)
+
+
+def test_a_trigger_time_that_differs_by_slice_makes_no_time_points(tmp_path):
+    series = plain()
+    for n in range(6):
+        ds = series.dataset(n)
+        ds.TriggerTime = 10.0 * n
+        saved(ds, tmp_path / f"{n}.dcm")
+    ds.TriggerTime, ds.SOPInstanceUID = 70.0, "1.2.3"
+    ds.PixelData = (series.pixels[5] + np.int16(1)).tobytes()
+    saved(ds, tmp_path / "again.dcm")
+    assert "taken more than once" in refused(tmp_path)
+
+
 def test_time_points_that_nothing_tells_apart_are_never_mixed(tmp_path):
     first = Series(distinct((4, 5, 6)), tags={"InstanceNumber": 1})
     second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
