@@ -14,7 +14,7 @@ from engine.io import list_parts
 from engine.io.beside import is_mask_of
 from engine.io.kinds import OPENED
 from engine.io.project import PROJECT_SUFFIX
-from sdseg_gui.actions.context import Context
+from sdseg_gui.actions.context import REMOVAL, Context
 from sdseg_gui.actions.mask_opening import MOST_OFFERED
 from sdseg_gui.actions.opening import begin_opening, clear_notices, is_opening, show_case
 from sdseg_gui.actions.registry import carry_out, handles
@@ -152,6 +152,7 @@ def _take(context: Context, found: _Listed, case: Case | None, *, discard: bool)
         if discard:
             context.document.open(None)
             context.session.set_items([])
+            context.forget_rows()
         _add_and_show(context, found.items, found.likeliest or 0)
     elif case is not None and found.masks:
         _open_masks(context, case, found.masks)
@@ -240,13 +241,9 @@ def remove_case(context: Context, row: int | None = None, discard: bool = False)
     lost = "that is not saved; removing it from the list loses that."
     if not session.is_unsaved(item):
         lost = "in the project; that goes too when the project is saved the next time."
+    context.asked_row = item
     choice = Choice("Remove it", lambda: _remove(context, item))
-    context.notifier.show(f"{item.name} has work {lost}", "warning", (choice,), key=_question(item))
-
-
-def _question(item: CaseItem) -> str:
-    """Key of the bar that asks about a row."""
-    return f"remove {item.path} {item.series}"
+    context.notifier.show(f"{item.name} has work {lost}", "warning", (choice,), key=REMOVAL)
 
 
 def _remove(context: Context, item: CaseItem) -> None:
@@ -262,7 +259,8 @@ def _remove(context: Context, item: CaseItem) -> None:
         context.notifier.clear("error")  # it says why that row could not be opened
     elif failed is not None:
         context.failed_row = failed - (failed > index)
-    context.notifier.clear(_question(item))
+    if context.asked_row is item:
+        context.notifier.clear(REMOVAL)
     context.notifier.say(f"{item.name} was removed from the list; its file stays")
     if was_shown:
         clear_notices(context)

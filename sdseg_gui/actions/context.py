@@ -13,10 +13,12 @@ from sdseg_gui.engine_door import EngineDoor, ModelChoice
 from sdseg_gui.finetune_state import FinetuneState
 from sdseg_gui.jobs import Job, JobRunner
 from sdseg_gui.notify import Notifier
-from sdseg_gui.session import Session
+from sdseg_gui.session import CaseItem, Session
 from sdseg_gui.settings import Settings
 from sdseg_gui.under_way import UnderWay
 from sdseg_gui.view_state import ViewState
+
+REMOVAL = "removal"  # key of the bar that asks whether a row may go
 
 
 class Canvas(Protocol):
@@ -67,6 +69,7 @@ class Context:
         choice: what was measured for the open case, or None while it is not known.
         segmentation: the segmentation started by a command that runs now, or None.
         failed_row: the row that was asked for last, if it could not be opened, or None.
+        asked_row: the row that may go, as a bar asks, or None.
         reading: what reads the slices that the open case still lacks, or None.
     """
 
@@ -90,6 +93,7 @@ class Context:
     choice: ModelChoice | None = None
     segmentation: Job | None = None
     failed_row: int | None = None
+    asked_row: CaseItem | None = None
     reading: Reader | None = None
     listeners: list[Listener] = field(default_factory=list)
 
@@ -103,6 +107,11 @@ class Context:
         """The installed model of this name, or the chosen one."""
         wanted = name or self.chosen_model
         return next((entry for entry in self.models if entry.name == wanted), None)
+
+    def forget_rows(self) -> None:
+        """The list of cases is another one: what was asked or said of a row of the old one goes."""
+        self.failed_row = self.asked_row = None
+        self.notifier.clear(REMOVAL)
 
     def changed(self) -> None:
         """Tells menus and panels that something they show may have changed."""

@@ -34,7 +34,7 @@ def open_project(context: Context, path: str | Path = "", discard: bool = False)
     except UserError as error:
         context.notifier.error(error.message, error.hint)
         return
-    context.failed_row = None  # it was one of another list
+    context.forget_rows()
     if context.session.read_only:
         context.notifier.show(
             f"{Path(chosen).name} is open in another window: it can be looked at here, and saved "

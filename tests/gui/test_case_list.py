@@ -156,6 +156,16 @@ def test_work_is_asked_about_before_its_row_goes(window, idle, pictures, tmp_pat
     assert names(window) == ["picture0", "picture2"], "the project on the disk has it still"
 
 
+def test_the_question_about_a_row_goes_with_the_list(window, idle, pictures, volume) -> None:
+    open_path(window, idle, pictures)
+    paint(window, 0)
+    window.commands["case.remove"].trigger(row=0)
+    assert "has work" in notice(window)
+    window.commands["case.open"].trigger(path=volume, discard=True)
+    idle(window)
+    assert not any("has work" in text for text in window.notice_bar.texts)
+
+
 def test_a_row_keeps_its_state_when_others_are_added(window, idle, pictures, volume) -> None:
     open_path(window, idle, pictures)
     paint(window, 0)
