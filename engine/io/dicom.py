@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from engine.domain.case import Case, new_case
 from engine.domain.grid import Grid
 from engine.domain.volume import Volume
 from engine.errors import Choice, ChoiceNeeded, UserError
-from engine.io.dicom_header import ImageHeader, Patient, patient_key, short_hash
+from engine.io.dicom_header import UNNAMED, ImageHeader, Patient, patient_key, short_hash
 from engine.io.dicom_pixels import PixelReader, Progress, StackLoader, check_pixels
 from engine.io.dicom_series import Check, Found, SeriesFound, find_series, likeliest
 from engine.io.dicom_stack import Stack, make_stack, split_passes
@@ -120,7 +121,7 @@ def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], l
         ordered = [series[best], *series[:best], *series[best + 1 :]]
         raise ChoiceNeeded(
             f"{path.name} holds {len(series)} series, and one is needed: {_names(series)}.",
-            hint="Choose one by its number (--series), or put its files into another folder.",
+            hint="Choose one by its name here (--series), or put its files into another folder.",
             about="series",
             choices=[Choice(short_hash(s.uid), s.name) for s in ordered],
         )
@@ -171,11 +172,13 @@ def _place(image: ImageHeader) -> tuple[float, ...]:
 
 def _names(series: Sequence[SeriesFound]) -> str:
     """ "2 (CT, 120 images), 3 (CT, 80 images)"; no descriptions, which may name the patient."""
-    parts = [
-        f"{s.images[0].number or s.uid or 'without number'} "
-        f"({s.images[0].modality or 'unknown'}, {len(s.images)} image{'s' * (len(s.images) > 1)})"
-        for s in series
-    ]
+    often = Counter(s.images[0].number for s in series)
+    parts: list[str] = []
+    for one in series:
+        number, count = one.images[0].number, len(one.images)
+        called = number if number and often[number] == 1 else one.uid or UNNAMED
+        kind = one.images[0].modality or "unknown"
+        parts.append(f"{called} ({kind}, {count} image{'s' * (count > 1)})")
     return ", ".join(parts[:6]) + (" ..." if len(parts) > 6 else "")
 
 

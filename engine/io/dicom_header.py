@@ -52,6 +52,7 @@ _PASSES = [
 ]  # fmt: skip
 # Looked up once: pydicom would turn the names into tags for every file.
 _HEADER_TAGS: list[Any] = [Tag(name) for name in (*_TAGS, *_PASSES)]
+UNNAMED = "unnamed"  # what a series without a UID is called by
 # Objects that are about images but are none themselves.
 _NO_IMAGE = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC"}
 
@@ -245,8 +246,8 @@ def patient_key(identity: str) -> str:
 
 
 def short_hash(uid: str) -> str:
-    """A one-way name for a UID."""
-    return hashlib.sha256(uid.encode()).hexdigest()[:16] if uid else ""
+    """A one-way name for a UID; `UNNAMED` where there is none."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:16] if uid else UNNAMED
 
 
 def _directions(path: Path, ds: Elements) -> tuple[Vector | None, Vector | None]:

@@ -49,11 +49,11 @@ class SeriesFound:
     def summary(self) -> str:
         """The scanner's description, what was taken, and the size, a line each.
 
-        "Arterial phase", "CT, 120 slices of 5 mm, every 2.5 mm", "512 x 512 pixels". It is for the
+        "Arterial phase", "120 slices, 5 mm every 2.5 mm, CT", "512 x 512 pixels". It is for the
         screen alone, as a description may name the patient.
         """
         first = self.volume[0]
-        taken = ", ".join(part for part in (first.modality, *_taken(self.volume)) if part)
+        taken = ", ".join(part for part in (*_taken(self.volume), first.modality) if part)
         size = f"{first.shape[1]} x {first.shape[0]} pixels"
         return "\n".join(line for line in (first.description, taken, size) if line)
 
@@ -91,11 +91,11 @@ def _taken(images: Sequence[ImageHeader]) -> tuple[str, ...]:
     steps = gaps[gaps > _SAME_PLACE_MM]
     if len(places) < count or not len(steps):
         return (many,)
-    text = f"{len(steps) + 1} slices" + (f" of {first.thickness:.3g} mm" if first.thickness else "")
     step = float(np.median(steps))
+    thickness = f"{first.thickness:.3g} mm" if first.thickness else ""
     apart = f"every {step:.3g} mm" if abs(step - first.thickness) > 0.01 * step else ""
     times = f"{count // (len(steps) + 1)} times" if len(steps) + 1 < count else ""
-    return text, apart, times
+    return f"{len(steps) + 1} slices", f"{thickness} {apart}".strip(), times
 
 
 _FOUND: dict[tuple[Path, tuple[tuple[Path, int, int], ...]], Found] = {}  # the oldest first

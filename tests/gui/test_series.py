@@ -36,9 +36,9 @@ def test_the_likeliest_series_is_shown_and_all_are_listed(window, qtbot, idle, t
     assert window.document.case.name == "CT series 3"
     assert window.document.case.scan.slice_count == 7
     texts = [row.text() for row in rows(window)]
-    assert texts[0] == "CT series 1\nCT, 1 image"
-    assert texts[1] == "CT series 2\nCT, 3 slices of 5 mm, every 2.5 mm"
-    assert texts[2] == "CT series 3\nArterial phase\nCT, 7 slices of 5 mm, every 2.5 mm"
+    assert texts[0] == "CT series 1\n1 image, CT"
+    assert texts[1] == "CT series 2\n3 slices, 5 mm every 2.5 mm, CT"
+    assert texts[2] == "CT series 3\nArterial phase\n7 slices, 5 mm every 2.5 mm, CT"
     assert rows(window)[2].toolTip() == f"{texts[2]}\n30 x 20 pixels"
     assert window.session.current == 2
 
@@ -65,7 +65,7 @@ def test_each_series_keeps_its_work_and_a_project_finds_it_again(window, idle, t
     folder = write_study(tmp_path / "study")
     open_path(window, idle, folder)
     paint(window, 2)
-    assert rows(window)[2].text().splitlines()[2].startswith("corrected · CT, 7 slices")
+    assert rows(window)[2].text().splitlines()[2].startswith("corrected · 7 slices")
     window.commands["case.previous"].trigger()
     idle(window)
     assert window.document.case.scan.slice_count == 3 and voxels(window) == 0

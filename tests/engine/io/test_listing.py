@@ -17,7 +17,7 @@ from pydicom import dcmread
 from pydicom.fileset import FileSet
 from pydicom.uid import generate_uid
 
-from engine.errors import Cancelled, UserError
+from engine.errors import Cancelled, ChoiceNeeded, UserError
 from engine.io import begin_case, list_cases, list_parts, open_case, open_middle
 from engine.io.kinds import file_stem, stem_of, suffix_of
 from engine.io.listing import MOST_FOLDERS
@@ -176,7 +176,7 @@ def test_a_disc_opens_by_its_dicomdir(tmp_path):
     best = next(part for part in parts if part.is_likeliest)
     assert (
         best.name == "CT series 2"
-        and best.summary == "CT, 5 slices of 5 mm, every 2.5 mm\n5 x 4 pixels"
+        and best.summary == "5 slices, 5 mm every 2.5 mm, CT\n5 x 4 pixels"
     )
     case = open_case(table, series=best.series)
     assert case.scan.slice_count == 5 and case.name == "CT series 2"
@@ -186,12 +186,12 @@ def test_a_disc_opens_by_its_dicomdir(tmp_path):
 @pytest.mark.parametrize(
     ("options", "tags", "wanted"),
     [
-        ({"step": (0, 0, 5)}, {"SeriesDescription": "Liver"}, "Liver\nCT, 3 slices of 5 mm"),
-        ({"step": (0, 3, 4)}, {"SliceThickness": 5}, "CT, 3 slices of 5 mm, every 4 mm"),
-        ({"step": (0, 0, -1.25)}, {"SliceThickness": 0.5}, "CT, 3 slices of 0.5 mm, every 1.25 mm"),
-        ({}, {"SliceThickness": None, "SpacingBetweenSlices": 9}, "CT, 3 slices, every 2.5 mm"),
-        ({"step": (0, 0, 0)}, {}, "CT, 3 images"),
-        ({}, {"ImagePositionPatient": None}, "CT, 3 images"),
+        ({"step": (0, 0, 5)}, {"SeriesDescription": "Liver"}, "Liver\n3 slices, 5 mm, CT"),
+        ({"step": (0, 3, 4)}, {"SliceThickness": 5}, "3 slices, 5 mm every 4 mm, CT"),
+        ({"step": (0, 0, -1.25)}, {"SliceThickness": 0.5}, "3 slices, 0.5 mm every 1.25 mm, CT"),
+        ({}, {"SliceThickness": None, "SpacingBetweenSlices": 9}, "3 slices, every 2.5 mm, CT"),
+        ({"step": (0, 0, 0)}, {}, "3 images, CT"),
+        ({}, {"ImagePositionPatient": None}, "3 images, CT"),
     ],
 )  # fmt: skip
 def test_a_series_says_how_many_slices_of_which_thickness(tmp_path, options, tags, wanted):
@@ -203,7 +203,27 @@ def test_a_series_that_was_taken_twice_says_so(tmp_path):
     first = Series(distinct((3, 4, 5)))
     first.write(tmp_path, ["a", "b", "c"])
     Series(first.pixels, uid=first.uid, study=first.study).write(tmp_path, ["d", "e", "f"])
-    assert "CT, 3 slices of 5 mm, every 2.5 mm, 2 times" in list_parts(tmp_path)[0].summary
+    assert "3 slices, 5 mm every 2.5 mm, 2 times, CT" in list_parts(tmp_path)[0].summary
+
+
+def test_series_without_a_uid_or_with_one_number_can_be_chosen(tmp_path):
+    """Some old archives leave the UID out, and reconstructions share a number."""
+    plainly, named = Series(distinct((3, 4, 5))), Series(distinct((4, 4, 5)))
+    plainly.tags = {"SeriesInstanceUID": None, "SeriesNumber": None}
+    plainly.write(tmp_path / "s", ["a", "b", "c"])
+    named.write(tmp_path / "s", ["d", "e", "f", "g"])
+    parts = list_parts(tmp_path / "s")
+    found = [open_case(part.path, series=part.series).scan.slice_count for part in parts]
+    assert found == [3, 4] and all(part.series for part in parts)
+    with pytest.raises(ChoiceNeeded, match=r"unnamed \(CT, 3 images\), 3 \(CT, 4 images\)"):
+        open_case(tmp_path / "s")
+    assert open_case(tmp_path / "s", series="unnamed").scan.slice_count == 3
+    other = Series(distinct((5, 4, 5)))
+    other.write(tmp_path / "s", [f"z{n}" for n in range(5)])
+    with pytest.raises(ChoiceNeeded) as error:
+        open_case(tmp_path / "s")
+    assert other.uid in error.value.message and named.uid in error.value.message
+    assert open_case(tmp_path / "s", series=other.uid).scan.slice_count == 5
 
 
 def test_a_dicomdir_without_its_disc_is_refused(tmp_path):
