@@ -27,6 +27,7 @@ from engine.io.orientation import array_affine, closest_form, plane_of, to_array
 from engine.io.selection import selection, time_point
 
 _CHUNK = 16 * 2**20
+_BROKEN = (ValueError, HeaderDataError)  # what nibabel raises at a form that is no rotation
 _UNITS = {1: "metres", 3: "micrometres"}
 
 
@@ -218,10 +219,7 @@ def _affine(path: Path, found: NiftiFile, remarks: list[str]) -> Affine:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    except (
-        ValueError,
-        HeaderDataError,
-    ):  # no rotation, or a negative spacing, which readers take each its own way
+    except _BROKEN:  # no rotation, or a negative spacing, which readers take each its own way
         affine = np.full((4, 4), np.nan)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise UserError(
@@ -258,7 +256,7 @@ def _forms_disagree(header: Nifti1Header, affine: Affine) -> bool:
     """True if a corner moves by more than 0.1 mm between the two."""
     try:
         other = np.asarray(header.get_qform(), dtype=np.float64)
-    except Exception:  # noqa: BLE001, a broken quaternion; the sform is good
+    except _BROKEN:  # the sform is good
         return True
     far = np.array([*(int(n) - 1 for n in header["dim"][1:4]), 1.0])
     moved = np.abs((affine - other) @ np.stack([far, [0, 0, 0, 1]], axis=1)).max()

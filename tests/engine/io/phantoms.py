@@ -200,6 +200,25 @@ def plain(depth=6, **options) -> Series:
     return Series(distinct((depth, 5, 6)), **options)
 
 
+def two_passes(depth=4) -> tuple[Series, Series]:
+    """One series taken twice, the second time 1000 brighter."""
+    first = Series(distinct((depth, 5, 6)), tags={"RescaleIntercept": 0})
+    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
+    second.tags = dict(first.tags)
+    return first, second
+
+
+def copied_structure(path: Path, name: str = "") -> Path:
+    """Puts the first structure of a structure set into it again, as number 2."""
+    ds, copy = dcmread(path), dcmread(path)
+    for sequence in ("StructureSetROISequence", "ROIContourSequence"):
+        ds[sequence].value.append(copy[sequence].value[0])
+    ds.StructureSetROISequence[1].ROINumber = ds.ROIContourSequence[1].ReferencedROINumber = 2
+    ds.StructureSetROISequence[1].ROIName = name or ds.StructureSetROISequence[0].ROIName
+    ds.save_as(path)
+    return path
+
+
 def two_segments(path, case, kind, first, second, **options):
     """A SEG of two segments `[frame, row, column]` by highdicom, straight from its sources."""
     sources = [dcmread(p) for p in sorted(case.source.iterdir())]

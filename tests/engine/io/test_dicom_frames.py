@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phantoms import Series, distinct, plain, positions_of, same_positions
+from phantoms import Series, distinct, plain, positions_of, same_positions, two_passes
 from pydicom.dataset import Dataset
 
 from engine.errors import ChoiceNeeded, UserError
@@ -105,17 +105,15 @@ def test_what_is_cut_into_tiles_is_refused_whatever_its_class(tmp_path):
 
 
 def taken_twice(tmp_path):
-    """A series of two passes as single files, the second 1000 brighter; and its first pass."""
-    first = Series(distinct((4, 5, 6)), tags={"RescaleIntercept": 0})
-    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
-    second.tags = first.tags
-    for part, series in enumerate((first, second)):
+    """A series of two passes as single files."""
+    passes = two_passes()
+    for part, series in enumerate(passes):
         for n in range(4):
             ds = series.dataset(n)
             ds.InstanceNumber = 1 + part * 4 + n
             # Names that put the passes in the wrong order.
             saved(ds, tmp_path / f"{1 - part}{3 - n}.dcm")
-    return first, second
+    return passes
 
 
 def test_a_time_point_is_asked_for_and_kept(tmp_path):
@@ -147,23 +145,20 @@ def test_time_points_of_one_file(tmp_path):
 
 def test_time_points_are_told_apart_by_what_the_scanner_says_of_them(tmp_path):
     """Numbers that begin anew, and names that say nothing, must not mix two time points."""
-    first = Series(distinct((4, 5, 6)), tags={"RescaleIntercept": 0})
-    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
-    second.tags = first.tags
-    for part, series in enumerate((first, second)):
+    passes = two_passes()
+    for part, series in enumerate(passes):
         for n in range(4):
             ds = series.dataset(n)
             ds.InstanceNumber, ds.AcquisitionNumber = n + 1, part + 1
             saved(ds, tmp_path / f"{n}{(part + n) % 2}.dcm")
-    for time, part in enumerate((first, second)):
+    for time, part in enumerate(passes):
         assert same_positions(positions_of(open_case(tmp_path, time=time).scan), part.truth())
 
 
 @pytest.mark.parametrize("left", [1, 2, 3])
 def test_the_last_time_point_of_a_series_that_was_stopped_has_fewer_slices(tmp_path, left):
-    first = Series(distinct((4, 5, 6)), tags={"AcquisitionNumber": 1})
-    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
-    second.tags = {"AcquisitionNumber": 2}
+    first, second = two_passes()
+    first.tags["AcquisitionNumber"], second.tags["AcquisitionNumber"] = 1, 2
     first.write(tmp_path)
     second.write(tmp_path, [f"b{n}.dcm" for n in range(4)], skip=range(left, 4))
     with pytest.raises(ChoiceNeeded) as error:
@@ -196,10 +191,8 @@ def test_a_trigger_time_that_differs_by_slice_makes_no_time_points(tmp_path):
 
 
 def test_time_points_that_nothing_tells_apart_are_never_mixed(tmp_path):
-    first = Series(distinct((4, 5, 6)), tags={"InstanceNumber": 1})
-    second = Series(first.pixels + np.int16(1000), uid=first.uid, study=first.study)
-    second.tags = first.tags
-    for part, series in enumerate((first, second)):
+    for part, series in enumerate(two_passes()):
+        series.tags["InstanceNumber"] = 1
         series.write(tmp_path, [f"{n}{(part + n) % 2}.dcm" for n in range(4)])
     assert "taken more than once" in refused(tmp_path)
 

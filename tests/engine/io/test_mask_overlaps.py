@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantoms import distinct, draw, plain
+from phantoms import copied_structure, distinct, draw, plain
 from PIL import Image
-from pydicom import dcmread
 
 from engine.errors import ChoiceNeeded
 from engine.io import open_case, read_mask, save_mask
@@ -121,13 +120,7 @@ def test_structures_are_named_by_the_structure_set(tmp_path):
     case = open_case(plain().write(tmp_path / "s"))
     draw(case, np.s_[0:2, 0:3, 0:3])
     path = save_mask(case, tmp_path / "rt.dcm", form="rtstruct")[0]
-    ds = dcmread(path)
-    for name in ("StructureSetROISequence", "ROIContourSequence"):
-        ds[name].value.append(dcmread(path)[name].value[0])
-    ds.StructureSetROISequence[1].ROINumber = 2
-    ds.StructureSetROISequence[1].ROIName = "PTV"
-    ds.ROIContourSequence[1].ReferencedROINumber = 2
-    ds.save_as(path)
+    copied_structure(path, "PTV")
     with pytest.raises(ChoiceNeeded) as error:
         read_mask(path, case)
     assert "part 1 and PTV in 18 voxels" in error.value.message

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from phantoms import Series, distinct, draw, plain, write_nifti
+from phantoms import Series, copied_structure, distinct, draw, plain, write_nifti
 from PIL import Image, ImageDraw
 from pydicom import dcmread
 
@@ -134,12 +134,7 @@ def test_structures_that_overlap_are_asked_about(tmp_path):
     case = open_case(plain().write(tmp_path / "s"))
     draw(case, np.s_[0:2, 0:3, 0:3])
     path = save_mask(case, tmp_path / "rt.dcm", form="rtstruct")[0]
-    ds = dcmread(path)
-    for name in ("StructureSetROISequence", "ROIContourSequence"):
-        ds[name].value.append(dcmread(path)[name].value[0])
-    ds.StructureSetROISequence[1].ROINumber = 2
-    ds.ROIContourSequence[1].ReferencedROINumber = 2
-    ds.save_as(path)
+    copied_structure(path)
     with pytest.raises(ChoiceNeeded) as error:
         read_mask(path, case)
     assert error.value.about == "overlap"
