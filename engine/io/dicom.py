@@ -15,7 +15,14 @@ from engine.domain.volume import Volume
 from engine.errors import Choice, ChoiceNeeded, UserError
 from engine.io.dicom_header import UNNAMED, ImageHeader, Patient, patient_key, short_hash
 from engine.io.dicom_pixels import PixelReader, Progress, StackLoader, check_pixels
-from engine.io.dicom_series import Check, Found, SeriesFound, find_series, likeliest
+from engine.io.dicom_series import (
+    Check,
+    Found,
+    SeriesFound,
+    belongs_to_mask,
+    find_series,
+    likeliest,
+)
 from engine.io.dicom_stack import Stack, make_stack, split_passes
 from engine.io.kinds import is_dicomdir
 from engine.io.orientation import array_affine
@@ -127,8 +134,8 @@ def _choose(path: Path, found: Found, wanted: str) -> tuple[list[ImageHeader], l
         )
     images, volume = series[0].images, series[0].volume
     remarks: list[str] = []
-    if found.others:
-        count = len(found.others)
+    count = sum(not belongs_to_mask(other) for other in found.others)  # masks are offered as such
+    if count:
         remarks.append(f"{count} file{'s are' if count > 1 else ' is'} no image; left out.")
     if found.absent:
         are = "file is" if found.absent == 1 else "files are"

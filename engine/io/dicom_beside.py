@@ -12,10 +12,9 @@ from engine.errors import UserError
 from engine.io.dicom_decode import read_elements
 from engine.io.dicom_header import short_hash
 from engine.io.dicom_refers import referenced_series
-from engine.io.dicom_series import find_series
+from engine.io.dicom_series import MASKS, find_series
 from engine.io.selection import split_selection
 
-_MASKS = ("SEG", "RTSTRUCT")
 _TAGS: list[Any] = [
     Tag(name)
     for name in ("Modality", "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence")
@@ -38,7 +37,7 @@ def _is_mask(path: Path, series: str) -> bool:
         ds = read_elements(path, _TAGS, pixels=False)
     except UserError:
         return False
-    if ds.get("Modality") not in _MASKS:
+    if ds.get("Modality") not in MASKS:
         return False
     named = {short_hash(str(item.get("SeriesInstanceUID"))) for item in referenced_series(ds)}
     return not named or series in named

@@ -11,11 +11,21 @@ from threading import Lock
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from engine.errors import UserError
+from engine.io.dicom_decode import read_elements
 from engine.io.dicom_header import ImageHeader, Patient, read_image_headers, short_hash
-from engine.io.kinds import is_dicomdir, kind_by_name, looks_like_dicom, natural_key, reading
+from engine.io.kinds import (
+    MANIFEST_ENDING,
+    is_dicomdir,
+    kind_by_name,
+    looks_like_dicom,
+    natural_key,
+    reading,
+)
 
+MASKS = ("SEG", "RTSTRUCT")  # modalities
 _CROSS_SECTIONS = ("CT", "MR", "PT")
 _KEPT = 2
 _SAME_PLACE_MM = 1e-3
@@ -151,6 +161,16 @@ def _read(path: Path, files: Sequence[Path], progress: Progress | None) -> Found
         groups.setdefault(image.series, []).append(image)
     series = tuple(SeriesFound(uid, tuple(group)) for uid, group in groups.items())
     return Found(series, patient, tuple(others))
+
+
+def belongs_to_mask(path: Path) -> bool:
+    """True for a segmentation or structure set from DICOM, and for the manifest beside a mask."""
+    if path.name.endswith(MANIFEST_ENDING):
+        return True
+    try:
+        return read_elements(path, [Tag("Modality")], pixels=False).get("Modality") in MASKS
+    except UserError:
+        return False
 
 
 def likeliest(series: Sequence[SeriesFound]) -> int:

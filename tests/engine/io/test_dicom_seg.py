@@ -15,6 +15,7 @@ from engine.domain.labels import LabelList
 from engine.domain.manifest import ModelUse
 from engine.errors import ChoiceNeeded, UserError
 from engine.io import open_case, read_mask, save_mask
+from engine.io.beside import masks_beside
 
 BOXES = (
     (slice(0, 2), slice(1, 4), slice(0, 2)),
@@ -122,7 +123,7 @@ def test_the_sources_stay_as_they_are_and_the_seg_is_no_image_of_the_series(tmp_
     after = sha256_of(tmp_path / "s")
     assert {name: after[name] for name in before} == before
     again = open_case(tmp_path / "s")
-    assert again.scan.slice_count == 6 and "no image" in again.warnings[0]
+    assert again.scan.slice_count == 6 and again.warnings == ()
 
 
 def test_what_can_t_be_a_seg_says_what_can(tmp_path):
@@ -262,6 +263,18 @@ def test_pixels_of_no_size_are_no_dicom_mask(tmp_path, form):
     draw(case, np.s_[0:1, 1:3, 1:3])
     with pytest.raises(UserError, match="do not say how large their pixels are"):
         save_mask(case, tmp_path / "m.dcm", form=form)
+
+
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+def test_a_mask_among_the_images_of_its_series_is_nothing_odd(tmp_path, form):
+    folder = plain().write(tmp_path / "s")
+    case = open_case(folder)
+    draw(case, np.s_[0:3, 1:3, 1:3])
+    save_mask(case, folder / "m.dcm", form=form)
+    (folder / "notes.dcm").write_text("no DICOM")
+    again = open_case(folder)
+    assert again.warnings == ("1 file is no image; left out.",), "the notes"
+    assert masks_beside(again) == [folder / "m.dcm"]
 
 
 def test_real_segmentations(shared_folder):
